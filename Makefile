@@ -1,0 +1,97 @@
+# A fresh machine needs Python 3.11 or newer (with venv) and make; each target does its own set-up.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+BENCH_READY := $(VENV)/.ready-bench
+PIP := -m pip --disable-pip-version-check
+export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test check format bench test-newest lock clean
+.DELETE_ON_ERROR:
+
+help:
+	@echo "make setup        create .venv with the pinned dependencies"
+	@echo "make run          the demo"
+	@echo "make test         every test, with real servers"
+	@echo "make check        lint, types, layers, fast tests"
+	@echo "make format       let ruff rewrite what it can"
+	@echo "make bench        the benchmarks of the log (make bench ARGS=--quick)"
+	@echo "make test-newest  unit and contract tests on the newest Python here"
+	@echo "make lock         pin the dependencies again"
+	@echo "make clean        remove everything that can be made again"
+
+setup: $(READY)
+
+$(READY): pyproject.toml requirements/dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Headwater needs Python 3.11 or newer; set PYTHON=...")'
+	$(BIN)/python -c '' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python $(PIP) install -qq --require-hashes -r requirements/dev.txt
+	$(BIN)/python $(PIP) install -qq --no-deps --no-build-isolation --no-index -e .
+	@touch $@
+
+$(BENCH_READY): $(READY) requirements/bench.txt
+	$(BIN)/python $(PIP) install -qq --require-hashes -r requirements/bench.txt
+	@touch $@
+
+run: $(READY)
+	$(BIN)/python examples/log_demo.py
+
+test: $(READY)
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pyright
+	@! grep -rnE '(type|pyright|mypy): *ignore' src || { echo "src/ has no ignores: fix the type"; exit 1; }
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest tests/unit $(ARGS)
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(BENCH_READY)
+	$(BIN)/python -m bench log $(ARGS)
+
+# The newest Python that really runs; its tests live in an environment of their own.
+test-newest: $(READY)
+	@default=$$($(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
+	for version in 3.14 3.13 3.12; do \
+		[ "$$version" != "$$default" ] || break; \
+		for python in python$$version $$(ls -d $(HOME)/.pyenv/versions/$$version*/bin/python 2>/dev/null | sort -rV); do \
+			if $$python -c "import sys, venv, ensurepip; sys.exit('%d.%d' % sys.version_info[:2] != '$$version')" 2>/dev/null; then \
+				exec $(MAKE) --no-print-directory NEWEST=$$python test-with-newest; \
+			fi; \
+		done; \
+	done; \
+	echo "no Python newer than $$default here: nothing more to test"
+
+.PHONY: test-with-newest
+test-with-newest: .venv-newest/.ready
+	@echo "newest: $$(.venv-newest/bin/python -VV)"
+	.venv-newest/bin/python -m pytest tests/unit tests/contract $(ARGS)
+
+.venv-newest/.ready: pyproject.toml requirements/test.txt
+	$(NEWEST) -m venv --clear .venv-newest
+	.venv-newest/bin/python $(PIP) install -qq --require-hashes -r requirements/test.txt
+	.venv-newest/bin/python $(PIP) install -qq --no-deps --no-build-isolation --no-index -e .
+	@touch $@
+
+# Not a prerequisite of anything: pins move when a person asks. LOCK_ARGS=--upgrade moves all of them.
+COMPILE = $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-header --no-config $(LOCK_ARGS)
+lock: $(READY)
+	$(COMPILE) --group dev --extra fast -o requirements/dev.txt
+	$(COMPILE) --group test --extra fast -c requirements/dev.txt -o requirements/test.txt
+	$(COMPILE) -c requirements/dev.txt -o requirements/run.txt
+	$(COMPILE) --extra bench -c requirements/dev.txt -o requirements/bench.txt
+	@! grep -nE '://|--(index|extra|find|trusted)' requirements/*.txt || { echo "an address got into the pins"; exit 1; }
+
+clean:
+	rm -rf .venv .venv-* .cache build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	find src tests bench examples -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

@@ -1,0 +1,37 @@
+"""Headwater: durable workflows, agents and projections as folds of one typed, append-only log."""
+
+from headwater.errors import HeadwaterError
+from headwater.events.envelope import NewEvent, RawEvent, Recorded, Stream
+from headwater.events.ids import derived_id
+from headwater.events.model import Event
+from headwater.events.registry import Registry
+from headwater.log.cursor import Cursor
+from headwater.log.log import Log, LogOptions
+from headwater.log.open import open_log
+from headwater.log.port import Data
+from headwater.log.snapshots import Fold, Folded, Folder
+from headwater.log.write import ANY, NO_STREAM, Appended, Fence, Write
+
+__all__ = [
+    "ANY",
+    "NO_STREAM",
+    "Appended",
+    "Cursor",
+    "Data",
+    "Event",
+    "Fence",
+    "Fold",
+    "Folded",
+    "Folder",
+    "HeadwaterError",
+    "Log",
+    "LogOptions",
+    "NewEvent",
+    "RawEvent",
+    "Recorded",
+    "Registry",
+    "Stream",
+    "Write",
+    "derived_id",
+    "open_log",
+]

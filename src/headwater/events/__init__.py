@@ -1,0 +1,1 @@
+"""What an event is. Pure: nothing here opens, reads or waits."""

@@ -1,0 +1,53 @@
+"""Ids: UUIDv7 for new facts, UUIDv5 for facts whose id must come out the same each time.
+
+A UUIDv7 carries its millisecond, then a 12-bit counter that keeps ids of one maker in order within a
+millisecond (it borrows the next millisecond when it overflows), then 62 random bits.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import NewType, Protocol
+from uuid import UUID, uuid5
+
+from headwater.events.clock import Clock, SystemClock
+from headwater.events.envelope import Stream
+
+EventId = NewType("EventId", UUID)
+
+_NAMESPACE = UUID("6f3c1c50-6d1c-5d5e-9a6b-0d9f0d6f7a11")
+_POOL = 128
+
+
+class Ids(Protocol):
+    """Where new event ids come from."""
+
+    def new(self) -> EventId: ...
+
+
+class TimeOrderedIds:
+    """UUIDv7, in order for one maker; clock and randomness are parameters."""
+
+    def __init__(self, clock: Clock | None = None, random: Callable[[int], bytes] = os.urandom) -> None:
+        self._clock = clock or SystemClock()
+        self._random = random
+        self._pool = b""
+        self._last = 0
+
+    def new(self) -> EventId:
+        stamp = (self._clock.now_us() // 1000) << 12
+        self._last = stamp = stamp if stamp > self._last else self._last + 1
+        if not self._pool:
+            self._pool = self._random(8 * _POOL)
+        chance = int.from_bytes(self._pool[:8], "big") >> 2
+        self._pool = self._pool[8:]
+        return EventId(
+            UUID(int=(stamp >> 12) << 80 | 0x7000 << 64 | (stamp & 0xFFF) << 64 | 0b10 << 62 | chance)
+        )
+
+
+def derived_id(stream: Stream, key: str, index: int = 0) -> EventId:
+    """The id of the `index`-th event that `key` (an idempotency key) causes in `stream`; always the same."""
+    parts = (stream.tenant, stream.type, stream.id, key, str(index))
+    return EventId(uuid5(_NAMESPACE, "".join(f"{len(part)}:{part}" for part in parts)))

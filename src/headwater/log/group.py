@@ -1,0 +1,185 @@
+"""Group commit: one commit for many callers.
+
+Promise. Calls are written in the order in which they were submitted. One batch is under way at a time; what arrives
+meanwhile is the next, so the batch grows with the load and nobody waits for a timer. Each call has its own
+outcome. A call that was submitted is written or refused even if its caller was cancelled.
+
+Why it is right.
+- A batch whose outcome is unknown is sent again, the same calls with the same ids, until the outcome is known, and
+  nothing else goes before: what was written the first time is found by its ids (rule 1 of `rules`), the rest is
+  judged then. Sending the next batch first could put a caller's later write before its earlier one.
+- A batch that the database refuses for good is halved until the call that causes it stands alone and only its author
+  sees the error. Halves go in order. Trouble that would meet every call (a full disk) is not halved.
+- No batch names an event id or a side row twice (but fences and wake marks may be shared): a call that would, starts
+  the next batch. So a backend may judge a batch with one look-up of each kind.
+- A write that nobody awaits starts no flush of its own: it rides with the next one, or goes after `linger` seconds. So
+  a workflow that hands in `step_started` and goes on costs one commit, not two.
+
+Rejected: a task or a lock an event (they cost more than the event); a fixed flush interval (adds latency when idle
+and nothing under load); dropping a cancelled caller's call (it may be on its way already, so cancelling could never
+promise anything).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Generator, Sequence
+from random import Random
+
+from headwater.errors import HeadwaterError, LogClosed, OutcomeUnknown
+from headwater.log.port import BatchRefused, BatchRetry, BatchUnknown, Call, Outcome, Placed
+from headwater.log.prepare import Prepared
+from headwater.log.write import claims
+
+Flush = Callable[[Sequence[Call]], Awaitable[Sequence[Outcome]]]
+
+
+class Pending:
+    """A submitted call. Awaiting it makes sure that it is on its way, and gives its outcome."""
+
+    __slots__ = ("_group", "awaited", "future", "prepared")
+
+    def __init__(self, group: GroupCommit, prepared: Prepared, future: asyncio.Future[Placed]) -> None:
+        self._group = group
+        self.prepared = prepared
+        self.future = future
+        self.awaited = False
+
+    def __await__(self) -> Generator[object, None, Placed]:
+        if not self.awaited:
+            self.awaited = True
+            self._group.start()
+        return (yield from self.future)
+
+
+class GroupCommit:
+    """The queue of one shard and the one flush that empties it."""
+
+    def __init__(
+        self, flush: Flush, *, max_bytes: int, max_calls: int, linger: float, capacity: int, random: Random
+    ) -> None:
+        self._flush = flush
+        self._max_bytes, self._max_calls = max_bytes, max_calls
+        self._linger, self._capacity, self._random = linger, capacity, random
+        self._queue: deque[Pending] = deque()
+        self._queued = 0
+        self._in_flight: Sequence[Pending] = ()
+        self._task: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._room: asyncio.Future[None] | None = None
+        self._closed = False
+
+    def submit(self, prepared: Prepared) -> Pending:
+        """Queue a call, to be written with the next flush."""
+        if self._closed:
+            raise LogClosed
+        loop = asyncio.get_running_loop()
+        pending = Pending(self, prepared, loop.create_future())
+        self._queue.append(pending)
+        self._queued += prepared.weight
+        if self._task is None and self._timer is None:
+            self._timer = loop.call_later(self._linger, self.start)
+        return pending
+
+    async def room(self) -> None:
+        """Wait until the queue is short enough to take more."""
+        while self._queued > self._capacity and not self._closed:
+            if self._room is None:
+                self._room = asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._room)
+
+    def start(self) -> None:
+        """See that what is queued is flushed: now, or after the flush that is under way."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._task is None and self._queue:
+            self._task = asyncio.get_running_loop().create_task(self._run(), name="headwater-flush")
+
+    async def close(self, patience: float) -> None:
+        """Flush what is queued, for at most `patience` seconds; what is left then fails with what is known of it."""
+        self._closed = True
+        self.start()
+        if self._task is not None:
+            await asyncio.wait([self._task], timeout=patience)
+            self._task.cancel()
+        for pending in self._in_flight:
+            _fail(pending, OutcomeUnknown(event_ids=_ids(pending)))
+        for pending in self._queue:
+            _fail(
+                pending, LogClosed("The log was closed before this call was sent; nothing of it was written.")
+            )
+        self._queue.clear()
+
+    async def _run(self) -> None:
+        try:
+            while self._queue:
+                batch = self._in_flight = self._take()
+                for pending, outcome in zip(batch, await self._settle(batch), strict=True):
+                    if isinstance(outcome, Placed):
+                        if not pending.future.done():
+                            pending.future.set_result(outcome)
+                    else:
+                        _fail(pending, outcome)
+                self._in_flight = ()
+        finally:
+            self._task = None
+
+    def _take(self) -> list[Pending]:
+        """The longest prefix of the queue that may go together."""
+        batch: list[Pending] = []
+        weight = 0
+        ids: set[object] = set()
+        changed: set[tuple[str, ...]] = set()
+        shared: set[tuple[str, ...]] = set()
+        while self._queue and len(batch) < self._max_calls:
+            pending = self._queue[0]
+            call = pending.prepared.call
+            tenant = call.tenant
+            mine = [(tenant, row.event_id) for write in call.writes for row in write.rows]
+            rows = [claims(side) for write in call.writes for side in write.side]
+            if batch and (
+                weight + pending.prepared.weight > self._max_bytes
+                or not ids.isdisjoint(mine)
+                or any(
+                    (tenant, *n) in changed or (exclusive and (tenant, *n) in shared) for n, exclusive in rows
+                )
+            ):
+                break
+            ids.update(mine)
+            for name, exclusive in rows:
+                (changed if exclusive else shared).add((tenant, *name))
+            weight += pending.prepared.weight
+            batch.append(self._queue.popleft())
+        self._queued -= weight
+        if self._room is not None and self._queued <= self._capacity:
+            self._room.set_result(None)
+            self._room = None
+        return batch
+
+    async def _settle(self, batch: Sequence[Pending]) -> Sequence[Outcome]:
+        """Write a batch until its outcome is known, for each call of it."""
+        calls = [pending.prepared.call for pending in batch]
+        delay = 0.01
+        while True:
+            try:
+                return await self._flush(calls)
+            except (BatchUnknown, BatchRetry):
+                await asyncio.sleep(delay * (0.5 + self._random.random()))
+                delay = min(delay * 2, 1.0)
+            except BatchRefused as refused:
+                if refused.everybody or len(batch) == 1:
+                    return [refused.error] * len(batch)
+                half = len(batch) // 2
+                return [*await self._settle(batch[:half]), *await self._settle(batch[half:])]
+
+
+def _fail(pending: Pending, error: HeadwaterError) -> None:
+    if not pending.future.done():
+        pending.future.set_exception(error)
+        pending.future.exception()  # nobody need be waiting
+
+
+def _ids(pending: Pending) -> list[object]:
+    return [row.event_id for write in pending.prepared.call.writes for row in write.rows]

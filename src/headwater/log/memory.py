@@ -1,0 +1,356 @@
+"""The log in memory: for tests, notebooks and simulation. It is gone with the process.
+
+It runs the reference rules on plain lists and dicts. Nothing here awaits between reading and writing, so the event
+loop is its lock, and every read sees a whole prefix.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from bisect import bisect_right
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from operator import attrgetter
+from typing import Any
+from uuid import UUID, uuid4
+
+from headwater.errors import NotSupported, Refused, Trouble
+from headwater.events.clock import Clock, SystemClock, to_us
+from headwater.events.digest import GENESIS
+from headwater.events.envelope import StoredRow, Stream
+from headwater.log import rules
+from headwater.log.port import (
+    SCHEMA_VERSION,
+    Call,
+    Claimed,
+    DueRow,
+    FenceRow,
+    HeldKey,
+    LogInfo,
+    Outcome,
+    Page,
+    Place,
+    Query,
+    ReadyRow,
+    RebuildSide,
+    Restored,
+    SnapshotRow,
+    Transaction,
+)
+from headwater.log.write import (
+    ClearDue,
+    ClearReady,
+    CloseFence,
+    Fence,
+    GiveKey,
+    NeedKey,
+    OpenFence,
+    PutReady,
+    SetDue,
+    SideRow,
+    TakeKey,
+    Wake,
+)
+
+_recorded_at = attrgetter("recorded_at")
+
+
+@dataclass(slots=True)
+class _Fence:
+    epoch: int = 0
+    holder: str | None = None
+    wakes: int = 0
+    seen: int = 0
+
+
+@dataclass(slots=True)
+class _Rows:
+    """Everything a log holds; also the judge's view of it."""
+
+    events: list[StoredRow] = field(default_factory=list[StoredRow])
+    streams: dict[Stream, list[StoredRow]] = field(default_factory=dict[Stream, list[StoredRow]])
+    ids: dict[tuple[str, UUID], StoredRow] = field(default_factory=dict[tuple[str, UUID], StoredRow])
+    blobs: dict[tuple[str, bytes], bytes] = field(default_factory=dict[tuple[str, bytes], bytes])
+    held: dict[tuple[str, str], str] = field(default_factory=dict[tuple[str, str], str])
+    fenced: dict[tuple[str, str], _Fence] = field(default_factory=dict[tuple[str, str], _Fence])
+    due: dict[tuple[str, str], DueRow] = field(default_factory=dict[tuple[str, str], DueRow])
+    ready: dict[tuple[str, str, str], ReadyRow] = field(default_factory=dict[tuple[str, str, str], ReadyRow])
+    snapshots: list[SnapshotRow] = field(default_factory=list[SnapshotRow])
+
+    def known(self, tenant: str, ids: Iterable[UUID]) -> Mapping[UUID, rules.Known]:
+        there = ((id, self.ids.get((tenant, id))) for id in ids)
+        return {
+            id: rules.Known(row.position, row.version, _stream_of(row), row.digest)
+            for id, row in there
+            if row
+        }
+
+    def version(self, stream: Stream) -> int:
+        return len(self.streams.get(stream, ()))
+
+    def epoch(self, tenant: str, key: str) -> int | None:
+        fence = self.fenced.get((tenant, key))
+        return fence.epoch if fence else None
+
+    def holder(self, tenant: str, key: str) -> str | None:
+        return self.held.get((tenant, key))
+
+    def is_due(self, tenant: str, key: str) -> bool:
+        return (tenant, key) in self.due
+
+    def is_ready(self, tenant: str, queue: str, key: str) -> bool:
+        return (tenant, queue, key) in self.ready
+
+    def tail(self) -> rules.Tail:
+        if not self.events:
+            return rules.Tail(0, GENESIS, 0)
+        last = self.events[-1]
+        return rules.Tail(last.position, last.chain, last.recorded_at)
+
+    def add(self, row: StoredRow) -> None:
+        self.events.append(row)
+        self.streams.setdefault(_stream_of(row), []).append(row)
+        self.ids[
+            row.tenant, UUID(bytes=row.event_id) if isinstance(row.event_id, bytes) else row.event_id
+        ] = row
+
+    def apply(self, tenant: str, row: SideRow, now_us: int) -> None:
+        match row:
+            case TakeKey(key, holder):
+                self.held[tenant, key] = holder
+            case GiveKey(key, holder):
+                if self.held.get((tenant, key)) == holder:
+                    del self.held[tenant, key]
+            case OpenFence(key):
+                self.fenced.setdefault((tenant, key), _Fence())
+            case CloseFence(key):
+                self.fenced.pop((tenant, key), None)
+            case Wake(key):
+                fence = self.fenced.get((tenant, key))
+                if fence:
+                    fence.wakes += 1
+            case SetDue(key, at, data):
+                self.due[tenant, key] = DueRow(tenant, key, to_us(at), data)
+            case ClearDue(key):
+                self.due.pop((tenant, key), None)
+            case PutReady(queue, key, data, priority, at):
+                when = now_us if at is None else to_us(at)
+                self.ready[tenant, queue, key] = ReadyRow(tenant, queue, key, priority, when, data)
+            case ClearReady(queue, key):
+                self.ready.pop((tenant, queue, key), None)
+            case NeedKey() | Fence():
+                pass
+
+
+def _stream_of(row: StoredRow) -> Stream:
+    return Stream(row.stream_type, row.stream_id, row.tenant)
+
+
+class _NoHints:
+    """One process, which the log wakes by itself."""
+
+    def announce(self, shard: int, position: int) -> None:
+        pass
+
+    async def wait(self, timeout: float) -> None:
+        await asyncio.sleep(timeout)
+
+
+class MemoryBackend:
+    """A log that lives as long as this object: opening it again finds what was written."""
+
+    name = "memory"
+
+    def __init__(self, *, clock: Clock | None = None, incarnation: UUID | None = None) -> None:
+        self._clock = clock or SystemClock()
+        self._incarnation = incarnation or uuid4()
+        self._rows = _Rows()
+        self.hints = _NoHints()
+
+    async def open(self) -> LogInfo:
+        return LogInfo(self._incarnation, self.name, SCHEMA_VERSION)
+
+    async def close(self) -> None:
+        pass
+
+    async def now_us(self) -> int:
+        return self._clock.now_us()
+
+    async def append(self, shard: int, calls: Sequence[Call]) -> Sequence[Outcome]:
+        rows = self._rows
+        now = self._clock.now_us()
+        judgement = rules.judge(calls, rows, rows.tail(), now)
+        for row in judgement.rows:
+            rows.add(row)
+        for tenant, side in judgement.side:
+            rows.apply(tenant, side, judgement.tail.recorded_at)
+        return judgement.outcomes
+
+    async def put_blobs(self, tenant: str, blobs: Sequence[tuple[bytes, bytes]]) -> None:
+        self._rows.blobs.update({(tenant, hash): data for hash, data in blobs})
+
+    async def get_blobs(self, tenant: str, hashes: Sequence[bytes]) -> dict[bytes, bytes]:
+        found = ((hash, self._rows.blobs.get((tenant, hash))) for hash in hashes)
+        return {hash: data for hash, data in found if data is not None}
+
+    async def read(self, query: Query) -> Page:
+        rows = self._stream(query, query.stream) if query.stream else self._log(query)
+        found = rows.rows if query.payload else [row._replace(data=None, metadata=None) for row in rows.rows]
+        return Page(found, rows.seen, rows.done)
+
+    def _stream(self, query: Query, stream: Stream) -> Page:
+        rows = self._rows.streams.get(stream, [])[max(query.from_version, 1) - 1 : query.to_version]
+        if query.until is not None:
+            rows = rows[: bisect_right(rows, query.until, key=_recorded_at)]
+        if query.backward:
+            rows = rows[::-1]
+        return Page(rows[: query.limit], 0, len(rows) <= query.limit)
+
+    def _log(self, query: Query) -> Page:
+        events = self._rows.events
+        end = len(events) if query.until is None else bisect_right(events, query.until, key=_recorded_at)
+        end = end if query.to_position is None else min(end, query.to_position)
+        found: list[StoredRow] = []
+        seen = query.after
+        for row in events[query.after : end]:
+            if len(found) == query.limit:
+                return Page(found, seen, False)
+            seen = row.position
+            if _matches(row, query):
+                found.append(row)
+        return Page(found, seen, True)
+
+    async def tail(self, shard: int) -> Place:
+        tail = self._rows.tail()
+        return Place(tail.position, tail.chain)
+
+    async def place(self, shard: int, position: int) -> Place | None:
+        if position == 0:
+            return Place(0, GENESIS)
+        events = self._rows.events
+        return Place(position, events[position - 1].chain) if 0 < position <= len(events) else None
+
+    async def version(self, stream: Stream) -> int:
+        return self._rows.version(stream)
+
+    async def find(self, tenant: str, ids: Sequence[UUID]) -> Sequence[StoredRow]:
+        found = (self._rows.ids.get((tenant, id)) for id in ids)
+        return [row for row in found if row]
+
+    async def claim(self, tenant: str, keys: Sequence[str], holder: str) -> Sequence[Claimed]:
+        claimed: list[Claimed] = []
+        for key in keys:
+            fence = self._rows.fenced.get((tenant, key))
+            if fence:
+                fence.epoch += 1
+                fence.holder = holder
+                claimed.append(Claimed(key, fence.epoch, fence.wakes))
+        return claimed
+
+    async def release(self, tenant: str, key: str, epoch: int, wakes: int) -> bool:
+        fence = self._rows.fenced.get((tenant, key))
+        if fence is None or (fence.epoch, fence.wakes) != (epoch, wakes):
+            return False
+        fence.holder, fence.seen = None, wakes
+        return True
+
+    async def keys(self, tenant: str, prefix: str = "", limit: int = 1000) -> Sequence[HeldKey]:
+        held = sorted(HeldKey(t, key, holder) for (t, key), holder in self._rows.held.items())
+        return [row for row in held if row.tenant == tenant and row.key.startswith(prefix)][:limit]
+
+    async def fences(self, tenant: str, keys: Sequence[str]) -> Sequence[FenceRow]:
+        found = ((key, self._rows.fenced.get((tenant, key))) for key in sorted(set(keys)))
+        return [FenceRow(tenant, key, f.epoch, f.holder, f.wakes, f.seen) for key, f in found if f]
+
+    async def due(self, tenant: str | None, limit: int = 1000, *, by_now: bool = True) -> Sequence[DueRow]:
+        now = self._clock.now_us()
+        rows = [
+            r for r in self._rows.due.values() if tenant in (None, r.tenant) and (r.at <= now or not by_now)
+        ]
+        return sorted(rows, key=lambda row: (row.at, row.tenant, row.key))[:limit]
+
+    async def ready(self, tenant: str | None, queue: str, limit: int = 1000) -> Sequence[ReadyRow]:
+        rows = [r for r in self._rows.ready.values() if tenant in (None, r.tenant) and r.queue == queue]
+        return sorted(rows, key=lambda row: (row.priority, row.at, row.tenant, row.key))[:limit]
+
+    async def save_snapshot(self, row: SnapshotRow, keep: int) -> None:
+        mine = (row.stream, row.name)
+        same = [s for s in self._rows.snapshots if (s.stream, s.name) == mine and s.version != row.version]
+        others = [s for s in self._rows.snapshots if (s.stream, s.name) != mine]
+        self._rows.snapshots = others + sorted([*same, row], key=lambda s: s.version)[-keep:]
+
+    async def load_snapshot(
+        self, stream: Stream, name: str, fold_version: int, to_version: int | None
+    ) -> SnapshotRow | None:
+        events = self._rows.streams.get(stream, [])
+        newest = len(events) if to_version is None else min(to_version, len(events))
+        fitting = [
+            s
+            for s in self._rows.snapshots
+            if (s.stream, s.name, s.fold_version) == (stream, name, fold_version)
+            and s.version <= newest
+            and events[s.version - 1].chain == s.chain
+        ]
+        return max(fitting, key=lambda s: s.version, default=None)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncGenerator[Transaction]:
+        staged = _Staged()
+        yield staged
+        judgement = rules.judge(staged.calls, self._rows, self._rows.tail(), self._clock.now_us())
+        for outcome in judgement.outcomes:
+            if isinstance(outcome, Exception):
+                raise outcome
+        await self.append(0, staged.calls)
+
+    async def enlist(self, connection: Any, calls: Sequence[Call]) -> None:
+        raise NotSupported("The memory log has no database to share a transaction with.")
+
+    async def restore(
+        self, source: AsyncIterator[Restored], incarnation: UUID, side: RebuildSide | None
+    ) -> int:
+        if self._rows.events:
+            raise Refused(f"This log holds {len(self._rows.events)} events. Import needs an empty one.")
+        rows = _Rows()
+        async for part in source:
+            rows.blobs.update(part.blobs)
+            for row in part.rows:
+                rows.add(row)
+                for change in side(row) if side else ():
+                    rows.apply(row.tenant, change, row.recorded_at)
+        if self._rows.events:
+            raise Trouble("Somebody appended to the log while it was being imported; nothing was imported.")
+        self._rows, self._incarnation = rows, incarnation
+        return len(rows.events)
+
+
+class _Staged:
+    """A transaction of a program without a database: appends only, applied when it ends."""
+
+    def __init__(self) -> None:
+        self.calls: list[Call] = []
+
+    @property
+    def connection(self) -> Any:
+        raise NotSupported("The memory log has no database to share a transaction with.")
+
+    async def execute(self, sql: str, *args: Any) -> None:
+        raise NotSupported("The memory log runs no SQL. Use SQLite or Postgres.")
+
+    async def stage(self, call: Call) -> None:
+        self.calls.append(call)
+
+
+def _matches(row: StoredRow, query: Query) -> bool:
+    return (
+        query.tenant in (None, row.tenant)
+        and (not query.stream_types or row.stream_type in query.stream_types)
+        and (not query.types or row.type in query.types)
+        and query.run_id in (None, row.run_id)
+        and (query.correlation_id is None or query.correlation_id == (row.correlation_id or _own_id(row)))
+    )
+
+
+def _own_id(row: StoredRow) -> str:
+    return str(UUID(bytes=row.event_id) if isinstance(row.event_id, bytes) else row.event_id)

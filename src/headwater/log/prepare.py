@@ -1,0 +1,190 @@
+"""From what a caller wrote to what a backend is handed: checked, encoded once, digested, before any lock."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from functools import lru_cache
+from hashlib import sha256
+from typing import NamedTuple
+from uuid import UUID
+
+from headwater.errors import PayloadRefused
+from headwater.events.canonical import encode_event, encode_json
+from headwater.events.clock import Clock, to_us
+from headwater.events.codec import Codec
+from headwater.events.digest import event_digest
+from headwater.events.envelope import EventRow, NewEvent, RawEvent, Stream
+from headwater.events.ids import Ids
+from headwater.events.model import Event, type_name
+from headwater.events.names import check_id, check_name
+from headwater.log.port import Call, PreparedWrite
+from headwater.log.write import PutReady, SetDue, SideRow, Write, claims
+
+Blobs = list[tuple[bytes, bytes]]
+
+
+class Limits(NamedTuple):
+    """Sizes in bytes. A payload over `inline` is stored as a blob; one over `payload` is refused."""
+
+    inline: int = 64 * 1024
+    payload: int = 64 * 1024 * 1024
+    side_row: int = 64 * 1024
+
+
+class Prepared(NamedTuple):
+    """A call ready for the backend, the blobs to store before it, and its weight in bytes."""
+
+    call: Call
+    blobs: Blobs
+    weight: int
+
+
+_PER_EVENT = 256
+
+
+class Preparer:
+    """Turns writes into calls."""
+
+    def __init__(self, codec: Codec, ids: Ids, clock: Clock, limits: Limits) -> None:
+        self._codec, self._ids, self._clock, self._limits = codec, ids, clock, limits
+
+    def prepare(self, writes: Sequence[Write]) -> Prepared:
+        """Check and encode; the same write prepared again gives the same bytes."""
+        for write in writes:
+            if write.prepared is None:
+                write.prepared = self._write(write)
+        prepared = tuple([write.prepared for write in writes if write.prepared])
+        if not prepared:
+            raise PayloadRefused("There is nothing to append: give at least one write.")
+        call = Call(prepared[0][0].stream.tenant, tuple([write for write, _ in prepared]))
+        return Prepared(call, [blob for _, blobs in prepared for blob in blobs], _weigh(call))
+
+    def _write(self, write: Write) -> tuple[PreparedWrite, Blobs]:
+        stream = write.stream
+        check_name("stream type", stream.type)
+        check_id("stream id", stream.id)
+        check_id("tenant", stream.tenant)
+        now = self._clock.now_us()
+        blobs: Blobs = []
+        rows = tuple([self._row(stream, event, now, blobs) for event in write.events])
+        for side in write.rows:
+            self._check_side(side)
+        return PreparedWrite(stream, rows, write.expect, write.known == "skip", write.rows), blobs
+
+    def _row(self, stream: Stream, event: Event | RawEvent | NewEvent, now: int, blobs: Blobs) -> EventRow:
+        plain = _PLAIN if not isinstance(event, NewEvent) else event
+        fact = event.event if isinstance(event, NewEvent) else event
+        if isinstance(fact, Event):
+            name, schema_version, payload = _name_of(type(fact)), fact.schema_version, encode_event(fact)
+        else:
+            name, schema_version = check_name("event type", fact.type), fact.schema_version
+            payload = encode_json(fact.data, name)
+        if len(payload) > self._limits.payload:
+            raise PayloadRefused(
+                f"A {name} for {stream} has {len(payload):,} bytes; at most {self._limits.payload:,} are allowed. "
+                "Keep the content elsewhere and store a reference."
+            )
+        metadata = encode_json(dict(plain.metadata), f"{name}.metadata") if plain.metadata else None
+        if metadata and len(metadata) > self._limits.inline:
+            raise PayloadRefused(
+                f"The metadata of a {name} has {len(metadata):,} bytes; put that into its payload."
+            )
+        encoding, data, metadata = self._codec.encode(payload, metadata)
+        blob = None
+        if len(data) > self._limits.inline:
+            blob = sha256(data).digest()
+            blobs.append((blob, data))
+        occurred_at = now if plain.occurred_at is None else _aware_us(plain.occurred_at, name)
+        for what in (
+            ("run_id", "correlation_id", "causation_id", "actor", "traceparent")
+            if plain is not _PLAIN
+            else ()
+        ):
+            value = getattr(plain, what)
+            if value is not None:
+                check_id(what, value)
+        event_id = plain.id or self._ids.new()
+        stored = None if blob else data
+        digest = event_digest(
+            stream.tenant,
+            stream.type,
+            stream.id,
+            event_id,
+            name,
+            schema_version,
+            plain.spec_version,
+            occurred_at,
+            plain.run_id,
+            plain.correlation_id,
+            plain.causation_id,
+            plain.actor,
+            plain.traceparent,
+            encoding,
+            stored,
+            metadata,
+            blob,
+        )
+        return EventRow(
+            event_id,
+            name,
+            schema_version,
+            plain.spec_version,
+            occurred_at,
+            plain.run_id,
+            plain.correlation_id,
+            plain.causation_id,
+            plain.actor,
+            plain.traceparent,
+            encoding,
+            stored,
+            metadata,
+            blob,
+            digest,
+        )
+
+    def _check_side(self, side: SideRow) -> None:
+        check_id("key", side.key)
+        if isinstance(side, SetDue | PutReady):
+            if side.at is not None:
+                _aware_us(side.at, side.key)
+            if len(side.data) > self._limits.side_row:
+                raise PayloadRefused(f"Row {side.key!r} carries {len(side.data):,} bytes; store a reference.")
+
+
+_PLAIN = NewEvent(event=RawEvent("plain", None))
+_name_of = lru_cache(maxsize=1024)(type_name)
+
+
+def _weigh(call: Call) -> int:
+    """Check what must hold of a whole call; its size in bytes."""
+    weight = count = 0
+    ids: set[UUID] = set()
+    rows: set[tuple[str, ...]] = set()
+    for write in call.writes:
+        if write.stream.tenant != call.tenant:
+            raise PayloadRefused(
+                f"One call writes for tenants {call.tenant!r} and {write.stream.tenant!r}. Append them separately."
+            )
+        for row in write.rows:
+            count += 1
+            ids.add(row.event_id)
+            weight += _PER_EVENT + len(row.data or b"") + len(row.metadata or b"")
+        for side in write.side:
+            name, exclusive = claims(side)
+            if exclusive and name[0] != "fence" and name in rows:
+                raise PayloadRefused(
+                    f"A call changes the {name[0]} row {side.key!r} twice. Say once what it should be."
+                )
+            rows.add(name)
+    if not count:
+        raise PayloadRefused("A call needs at least one event: its id is what makes a retry safe.")
+    if len(ids) < count:
+        raise PayloadRefused("An event id stands twice in one call. Make a new id for each event.")
+    return weight
+
+
+def _aware_us(moment: datetime, what: str) -> int:
+    if moment.tzinfo is None:
+        raise PayloadRefused(f"{what} has the time {moment}, without a zone. Add tzinfo=UTC.")
+    return to_us(moment)

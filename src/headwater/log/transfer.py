@@ -1,0 +1,165 @@
+"""Export and import as JSON Lines: how a log moves between backends, or into an archive, byte for byte.
+
+    {"headwater": "log", "format": 1, "incarnation": "...", "events": 2, "chain": "..."}
+    {"blob": "<hash>", "tenant": "...", "bytes": "<base64>"}
+    {"position": 1, "stream": ["order", "o-1", "default"], "version": 1, ... "data": "<base64>"}
+
+Stored bytes travel as they are, so ids, digests, positions, times and the chain come out the same, and cursors and
+anchors of the old log hold in the new one. The first line says how much follows and what the chain must be at the end:
+a cut-off file is refused, and nothing of it is imported. Import goes into an empty log.
+"""
+
+from __future__ import annotations
+
+import json
+from base64 import b64decode, b64encode
+from binascii import Error as Base64Error
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+from uuid import UUID
+
+from headwater.errors import ChainBroken, PayloadRefused
+from headwater.events.digest import GENESIS, link
+from headwater.events.envelope import StoredRow
+from headwater.log.log import Log
+from headwater.log.port import DEFAULT_SHARD, Query, RebuildSide, Restored
+
+FORMAT = 1
+_BATCH = 500
+_BYTES = {"data", "metadata", "blob", "digest", "chain"}
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """The first line of an export."""
+
+    incarnation: UUID
+    events: int
+    chain: bytes
+
+    def line(self) -> str:
+        fields = {"headwater": "log", "format": FORMAT, "incarnation": str(self.incarnation)}
+        return json.dumps(fields | {"events": self.events, "chain": self.chain.hex()})
+
+    @classmethod
+    def parse(cls, line: str) -> Header:
+        try:
+            fields = json.loads(line)
+            if fields["headwater"] != "log" or fields["format"] != FORMAT:
+                raise ValueError(f"format {fields.get('format')!r} is not {FORMAT}")
+            return cls(UUID(fields["incarnation"]), int(fields["events"]), bytes.fromhex(fields["chain"]))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise PayloadRefused(
+                f"This is not an export of a log: {error}. Give a file that `export` wrote."
+            ) from None
+
+
+async def export_lines(log: Log, progress: Callable[[int, int], None] | None = None) -> AsyncIterator[str]:
+    """The log as it is now, line by line; what is appended meanwhile is left out."""
+    tail = await log.backend.tail(DEFAULT_SHARD)
+    yield Header(log.info.incarnation, tail.position, tail.chain).line()
+    sent: set[tuple[str, bytes]] = set()
+    query = Query(limit=log.options.page, to_position=tail.position)
+    while query.after < tail.position:
+        page = await log.backend.read(query)
+        for raw in page.rows:
+            row = StoredRow(*raw)
+            if row.blob is not None and (row.tenant, row.blob) not in sent:
+                sent.add((row.tenant, row.blob))
+                found = await log.backend.get_blobs(row.tenant, [row.blob])
+                if row.blob not in found:
+                    raise ChainBroken(row.position, "its large payload is missing")
+                yield json.dumps(
+                    {"blob": row.blob.hex(), "tenant": row.tenant, "bytes": _text(found[row.blob])}
+                )
+            yield json.dumps(_to_json(row))
+        if progress:
+            progress(page.seen, tail.position)
+        query = replace(query, after=page.seen)
+
+
+async def import_lines(
+    log: Log,
+    lines: Iterable[str],
+    side: RebuildSide | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> int:
+    """Write an export into this empty log. `side` says which side rows an event stands for."""
+    source = iter(lines)
+    header = Header.parse(next(source, ""))
+    events = await log.backend.restore(_restored(source, header, progress), header.incarnation, side)
+    await log.reopen()
+    return events
+
+
+async def _restored(
+    lines: Iterator[str], header: Header, progress: Callable[[int, int], None] | None
+) -> AsyncIterator[Restored]:
+    """The export in batches, checked as it goes by; the last batch is held back until the end has been checked."""
+    chain, position = GENESIS, 0
+    batch = Restored()
+    for number, line in enumerate(lines, start=2):
+        fields = _parse(line, number)
+        if "blob" in fields and "bytes" in fields:
+            batch.blobs[fields["tenant"], bytes.fromhex(fields["blob"])] = b64decode(fields["bytes"])
+            continue
+        row = _from_json(fields, number)
+        chain, position = link(chain, position + 1, row.version, row.recorded_at, row.digest), position + 1
+        if row.position != position or row.chain != chain:
+            raise ChainBroken(position, f"line {number} of the export does not follow the line before")
+        if len(batch.rows) == _BATCH:
+            yield batch
+            batch = Restored()
+            if progress:
+                progress(position, header.events)
+        batch.rows.append(row)
+    if (position, chain) != (header.events, header.chain):
+        raise ChainBroken(
+            position + 1, f"the export ends here, but says that it holds {header.events} events"
+        )
+    yield batch
+    if progress:
+        progress(position, header.events)
+
+
+def _to_json(row: StoredRow) -> dict[str, Any]:
+    fields: dict[str, Any] = {"stream": [row.stream_type, row.stream_id, row.tenant]}
+    for name, value in zip(StoredRow._fields, row, strict=True):
+        if name in {"tenant", "stream_type", "stream_id"} or value is None:
+            continue
+        if name in _BYTES and isinstance(value, bytes):
+            fields[name] = _text(value)
+        else:
+            fields[name] = str(UUID(bytes=value)) if isinstance(value, bytes) else value
+    fields["event_id"] = str(fields["event_id"])
+    return fields
+
+
+def _from_json(fields: dict[str, Any], number: int) -> StoredRow:
+    try:
+        type, id, tenant = fields.pop("stream")
+        values: dict[str, Any] = {
+            name: b64decode(value) if name in _BYTES else value for name, value in fields.items()
+        }
+        values |= {
+            "tenant": tenant,
+            "stream_type": type,
+            "stream_id": id,
+            "event_id": UUID(fields["event_id"]),
+        }
+        return StoredRow(*[values.pop(name, None) for name in StoredRow._fields])
+    except (KeyError, ValueError, TypeError, Base64Error) as error:
+        raise PayloadRefused(f"Line {number} of the export is not an event: {error}.") from None
+
+
+def _parse(line: str, number: int) -> dict[str, Any]:
+    try:
+        fields: dict[str, Any] = json.loads(line)
+    except ValueError as error:
+        raise PayloadRefused(f"Line {number} of the export is not JSON: {error}.") from None
+    return fields
+
+
+def _text(data: bytes) -> str:
+    return b64encode(data).decode()

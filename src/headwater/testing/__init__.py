@@ -1,0 +1,1 @@
+"""What users and third-party backends test with."""

@@ -1,0 +1,1 @@
+"""Real servers for tests: started on loopback, stopped with the test session, even one that is killed."""

@@ -1,0 +1,76 @@
+"""Fixtures for tests that need a server.
+
+The first test that asks for Postgres starts it for the whole session; each test gets a database of its own, copied
+from a migrated template. `private_postgres` is a server of its own, for tests that stop it or fill its disk.
+"""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.servers.pgbouncer import PgBouncer, pgbouncer_program
+from tests.servers.postgres import Database, PostgresServer, Template
+from tests.servers.process import ServerFailed
+
+
+async def migrate(url: str) -> None:
+    """What a template holds: our tables, made by the migrations that users run."""
+    # imported late: the servers can be used without it
+    from headwater.log.postgres.migrate import migrate as run
+
+    await run(url)
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    server = PostgresServer.from_environment()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres_server: PostgresServer) -> Iterator[Template]:
+    template = Template.create(postgres_server, migrate)
+    yield template
+    template.drop()
+
+
+@pytest.fixture
+def postgres_database(postgres_server: PostgresServer, postgres_template: Template) -> Iterator[Database]:
+    """A migrated database of the test's own, on the session's server."""
+    database = Database.create(postgres_server, postgres_template)
+    yield database
+    database.drop()
+
+
+@pytest.fixture
+def private_postgres() -> Iterator[PostgresServer]:
+    """A server of the test's own."""
+    server = PostgresServer.launch()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def private_database(private_postgres: PostgresServer) -> Database:
+    """A migrated database on the test's own server."""
+    return Database.create(private_postgres, Template.create(private_postgres, migrate))
+
+
+@pytest.fixture(scope="session")
+def pgbouncer(postgres_server: PostgresServer) -> Iterator[PgBouncer]:
+    """PgBouncer before the session's server; `pgbouncer.url(database.worker_url)` goes through it."""
+    require_pgbouncer()
+    with PgBouncer(postgres_server) as bouncer:
+        yield bouncer
+
+
+def require_pgbouncer() -> None:
+    """Skip without PgBouncer; where CI is set, fail."""
+    try:
+        pgbouncer_program()
+    except ServerFailed as reason:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(str(reason))
