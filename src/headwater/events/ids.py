@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from struct import Struct
 from typing import NewType, Protocol
 from uuid import UUID, uuid5
 
@@ -17,7 +18,7 @@ from headwater.events.envelope import Stream
 EventId = NewType("EventId", UUID)
 
 _NAMESPACE = UUID("6f3c1c50-6d1c-5d5e-9a6b-0d9f0d6f7a11")
-_POOL = 128
+_POOL = Struct(">128Q")
 
 
 class Ids(Protocol):
@@ -32,19 +33,16 @@ class TimeOrderedIds:
     def __init__(self, clock: Clock | None = None, random: Callable[[int], bytes] = os.urandom) -> None:
         self._clock = clock or SystemClock()
         self._random = random
-        self._pool = b""
+        self._chances: list[int] = []
         self._last = 0
 
     def new(self) -> EventId:
         stamp = (self._clock.now_us() // 1000) << 12
         self._last = stamp = stamp if stamp > self._last else self._last + 1
-        if not self._pool:
-            self._pool = self._random(8 * _POOL)
-        chance = int.from_bytes(self._pool[:8], "big") >> 2
-        self._pool = self._pool[8:]
-        return EventId(
-            UUID(int=(stamp >> 12) << 80 | 0x7000 << 64 | (stamp & 0xFFF) << 64 | 0b10 << 62 | chance)
-        )
+        if not self._chances:
+            self._chances = list(_POOL.unpack(self._random(_POOL.size)))
+        chance = self._chances.pop() >> 2
+        return EventId(UUID(int=(stamp >> 12) << 80 | (0x7000 | stamp & 0xFFF) << 64 | 1 << 63 | chance))
 
 
 def derived_id(stream: Stream, key: str, index: int = 0) -> EventId:

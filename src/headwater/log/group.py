@@ -38,17 +38,16 @@ Flush = Callable[[Sequence[Call]], Awaitable[Sequence[Outcome]]]
 class Pending:
     """A submitted call. Awaiting it makes sure that it is on its way, and gives its outcome."""
 
-    __slots__ = ("_group", "awaited", "future", "prepared")
+    __slots__ = ("_group", "future", "prepared", "taken")
 
     def __init__(self, group: GroupCommit, prepared: Prepared, future: asyncio.Future[Placed]) -> None:
         self._group = group
         self.prepared = prepared
         self.future = future
-        self.awaited = False
+        self.taken = False
 
     def __await__(self) -> Generator[object, None, Placed]:
-        if not self.awaited:
-            self.awaited = True
+        if not self.taken:
             self._group.start()
         return (yield from self.future)
 
@@ -68,17 +67,20 @@ class GroupCommit:
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._room: asyncio.Future[None] | None = None
+        self._wanted = False
         self._closed = False
 
-    def submit(self, prepared: Prepared) -> Pending:
-        """Queue a call, to be written with the next flush."""
+    def submit(self, prepared: Prepared, *, awaited: bool) -> Pending:
+        """Queue a call, to be written with the next flush; an awaited one sees that there is a next."""
         if self._closed:
             raise LogClosed
         loop = asyncio.get_running_loop()
         pending = Pending(self, prepared, loop.create_future())
         self._queue.append(pending)
         self._queued += prepared.weight
-        if self._task is None and self._timer is None:
+        if awaited:
+            self.start()
+        elif self._task is None and self._timer is None:
             self._timer = loop.call_later(self._linger, self.start)
         return pending
 
@@ -91,6 +93,7 @@ class GroupCommit:
 
     def start(self) -> None:
         """See that what is queued is flushed: now, or after the flush that is under way."""
+        self._wanted = True
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -100,10 +103,13 @@ class GroupCommit:
     async def close(self, patience: float) -> None:
         """Flush what is queued, for at most `patience` seconds; what is left then fails with what is known of it."""
         self._closed = True
+        self._make_room()
         self.start()
-        if self._task is not None:
-            await asyncio.wait([self._task], timeout=patience)
-            self._task.cancel()
+        task = self._task
+        if task is not None:
+            await asyncio.wait([task], timeout=patience)
+            task.cancel()
+            await asyncio.wait([task])
         for pending in self._in_flight:
             _fail(pending, OutcomeUnknown(event_ids=_ids(pending)))
         for pending in self._queue:
@@ -114,8 +120,9 @@ class GroupCommit:
 
     async def _run(self) -> None:
         try:
-            while self._queue:
+            while self._queue and self._wanted:
                 batch = self._in_flight = self._take()
+                self._wanted = bool(self._queue)
                 for pending, outcome in zip(batch, await self._settle(batch), strict=True):
                     if isinstance(outcome, Placed):
                         if not pending.future.done():
@@ -125,6 +132,8 @@ class GroupCommit:
                 self._in_flight = ()
         finally:
             self._task = None
+        if self._queue and self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(self._linger, self.start)
 
     def _take(self) -> list[Pending]:
         """The longest prefix of the queue that may go together."""
@@ -151,12 +160,17 @@ class GroupCommit:
             for name, exclusive in rows:
                 (changed if exclusive else shared).add((tenant, *name))
             weight += pending.prepared.weight
+            pending.taken = True
             batch.append(self._queue.popleft())
         self._queued -= weight
-        if self._room is not None and self._queued <= self._capacity:
+        if self._queued <= self._capacity:
+            self._make_room()
+        return batch
+
+    def _make_room(self) -> None:
+        if self._room is not None:
             self._room.set_result(None)
             self._room = None
-        return batch
 
     async def _settle(self, batch: Sequence[Pending]) -> Sequence[Outcome]:
         """Write a batch until its outcome is known, for each call of it."""
@@ -173,6 +187,10 @@ class GroupCommit:
                     return [refused.error] * len(batch)
                 half = len(batch) // 2
                 return [*await self._settle(batch[:half]), *await self._settle(batch[half:])]
+            except Exception as error:  # noqa: BLE001  (a defect of the backend must not leave its callers waiting)
+                unknown = OutcomeUnknown(f"The backend failed in a way it should not: {error!r}")
+                unknown.__cause__ = error
+                return [unknown] * len(batch)
 
 
 def _fail(pending: Pending, error: HeadwaterError) -> None:

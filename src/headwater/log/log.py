@@ -106,25 +106,25 @@ class Log:
     async def append(self, *writes: Write) -> list[Appended]:
         """Write all or nothing; durable when it returns. Safe to repeat with the same writes, whatever happened."""
         await self._group.room()
-        pending = await self._submit(writes)
+        pending = await self._submit(writes, awaited=True)
         try:
             return _appended(pending.prepared.call, await pending)
         except EventIdReused:
             same = await told_again(pending.prepared, self.backend, self.decoder)
             if same is None:
                 raise
-            return _appended(same.call, await self._group.submit(same))
+            return _appended(same.call, await self._group.submit(same, awaited=True))
 
     async def submit(self, *writes: Write) -> Pending:
         """Hand in a call without waiting for it: it is written, in order, with the next awaited one or in a moment."""
-        return await self._submit(writes)
+        return await self._submit(writes, awaited=False)
 
-    async def _submit(self, writes: Sequence[Write]) -> Pending:
+    async def _submit(self, writes: Sequence[Write], *, awaited: bool) -> Pending:
         self.info  # noqa: B018  (raises when closed)
         prepared = self._preparer.prepare(writes)
         if prepared.blobs:
             await self.backend.put_blobs(prepared.call.tenant, prepared.blobs)
-        return self._group.submit(prepared)
+        return self._group.submit(prepared, awaited=awaited)
 
     async def _flush(self, calls: Sequence[Call]) -> Sequence[Outcome]:
         outcomes = await self.backend.append(DEFAULT_SHARD, calls)
