@@ -6,6 +6,7 @@ HeadwaterError
 │   ├── PayloadRefused      NaN, naive datetimes, too large, too deep, not JSON
 │   ├── EventTypeError      an event model or upcaster that is declared wrongly
 │   ├── CursorRefused       a cursor of another log, or from before a restore
+│   ├── SettingRefused      a variable of the environment that makes no sense
 │   └── NotSupported        this backend or connection cannot do that
 ├── Conflict                the log is not as the caller expected; nothing of the call was written
 │   ├── WrongVersion        the stream is at another version
@@ -71,6 +72,14 @@ class EventTypeError(Refused):
 
 class CursorRefused(Refused):
     """A cursor does not belong to this log."""
+
+
+class SettingRefused(Refused):
+    """A setting in the environment makes no sense."""
+
+    def __init__(self, variable: str, value: str, wanted: str) -> None:
+        super().__init__(f"{variable} is {_short(value)}. Set it to {wanted}, or unset it.")
+        self.variable, self.value, self.wanted = variable, value, wanted
 
 
 class NotSupported(Refused):

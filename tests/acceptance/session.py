@@ -117,6 +117,7 @@ def main() -> None:
     first_only = "--first" in sys.argv[2:]
     module = types.ModuleType("__main__")
     sys.modules["__main__"] = module
+    sys.path[0] = str(Path.cwd())  # as for a script that lies here
     with asyncio.Runner() as runner:
         for snippet in snippets(file):
             if snippet.language == "python":

@@ -26,11 +26,11 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from random import Random
+from uuid import UUID
 
 from headwater.errors import HeadwaterError, LogClosed, OutcomeUnknown
 from headwater.log.port import BatchRefused, BatchRetry, BatchUnknown, Call, Outcome, Placed
 from headwater.log.prepare import Prepared
-from headwater.log.write import claims
 
 Flush = Callable[[Sequence[Call]], Awaitable[Sequence[Outcome]]]
 
@@ -49,7 +49,8 @@ class Pending:
     def __await__(self) -> Generator[object, None, Placed]:
         if not self.taken:
             self._group.start()
-        return (yield from self.future)
+        # who stops waiting (a timeout) must not take the outcome away from others, or from a second try
+        return (yield from asyncio.shield(self.future))
 
 
 class GroupCommit:
@@ -84,9 +85,13 @@ class GroupCommit:
             self._timer = loop.call_later(self._linger, self.start)
         return pending
 
+    @property
+    def full(self) -> bool:
+        return self._queued > self._capacity
+
     async def room(self) -> None:
         """Wait until the queue is short enough to take more."""
-        while self._queued > self._capacity and not self._closed:
+        while self.full and not self._closed:
             if self._room is None:
                 self._room = asyncio.get_running_loop().create_future()
             await asyncio.shield(self._room)
@@ -139,31 +144,27 @@ class GroupCommit:
         """The longest prefix of the queue that may go together."""
         batch: list[Pending] = []
         weight = 0
-        ids: set[object] = set()
+        ids: set[UUID] = set()
         changed: set[tuple[str, ...]] = set()
         shared: set[tuple[str, ...]] = set()
         while self._queue and len(batch) < self._max_calls:
             pending = self._queue[0]
-            call = pending.prepared.call
-            tenant = call.tenant
-            mine = [(tenant, row.event_id) for write in call.writes for row in write.rows]
-            rows = [claims(side) for write in call.writes for side in write.side]
+            prepared = pending.prepared
+            rows = [((prepared.call.tenant, *name), exclusive) for name, exclusive in prepared.claims]
             if batch and (
-                weight + pending.prepared.weight > self._max_bytes
-                or not ids.isdisjoint(mine)
-                or any(
-                    (tenant, *n) in changed or (exclusive and (tenant, *n) in shared) for n, exclusive in rows
-                )
+                weight + prepared.weight > self._max_bytes
+                or not ids.isdisjoint(prepared.ids)
+                or any(name in changed or (exclusive and name in shared) for name, exclusive in rows)
             ):
                 break
-            ids.update(mine)
+            ids.update(prepared.ids)
             for name, exclusive in rows:
-                (changed if exclusive else shared).add((tenant, *name))
-            weight += pending.prepared.weight
+                (changed if exclusive else shared).add(name)
+            weight += prepared.weight
             pending.taken = True
             batch.append(self._queue.popleft())
         self._queued -= weight
-        if self._queued <= self._capacity:
+        if not self.full:
             self._make_room()
         return batch
 

@@ -105,10 +105,12 @@ class Log:
 
     async def append(self, *writes: Write) -> list[Appended]:
         """Write all or nothing; durable when it returns. Safe to repeat with the same writes, whatever happened."""
-        await self._group.room()
+        if self._group.full:
+            await self._group.room()
         pending = await self._submit(writes, awaited=True)
         try:
-            return _appended(pending.prepared.call, await pending)
+            # its future is nobody else's, so it needs no shield; a call whose caller was cancelled is still written
+            return _appended(pending.prepared.call, await pending.future)
         except EventIdReused:
             same = await told_again(pending.prepared, self.backend, self.decoder)
             if same is None:

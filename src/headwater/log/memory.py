@@ -10,7 +10,7 @@ import asyncio
 from bisect import bisect_right
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from typing import Any
 from uuid import UUID, uuid4
@@ -77,6 +77,19 @@ class _Rows:
     due: dict[tuple[str, str], DueRow] = field(default_factory=dict[tuple[str, str], DueRow])
     ready: dict[tuple[str, str, str], ReadyRow] = field(default_factory=dict[tuple[str, str, str], ReadyRow])
     snapshots: list[SnapshotRow] = field(default_factory=list[SnapshotRow])
+
+    def copy(self) -> _Rows:
+        return _Rows(
+            [*self.events],
+            {stream: [*rows] for stream, rows in self.streams.items()},
+            {**self.ids},
+            {**self.blobs},
+            {**self.held},
+            {name: replace(fence) for name, fence in self.fenced.items()},
+            {**self.due},
+            {**self.ready},
+            [*self.snapshots],
+        )
 
     def known(self, tenant: str, ids: Iterable[UUID]) -> Mapping[UUID, rules.Known]:
         there = ((id, self.ids.get((tenant, id))) for id in ids)
@@ -178,6 +191,9 @@ class MemoryBackend:
         return self._clock.now_us()
 
     async def append(self, shard: int, calls: Sequence[Call]) -> Sequence[Outcome]:
+        return self._append(calls)
+
+    def _append(self, calls: Sequence[Call]) -> Sequence[Outcome]:
         rows = self._rows
         now = self._clock.now_us()
         judgement = rules.judge(calls, rows, rows.tail(), now)
@@ -298,11 +314,14 @@ class MemoryBackend:
     async def transaction(self) -> AsyncGenerator[Transaction]:
         staged = _Staged()
         yield staged
-        judgement = rules.judge(staged.calls, self._rows, self._rows.tail(), self._clock.now_us())
-        for outcome in judgement.outcomes:
+        before = self._rows
+        if len(staged.calls) > 1:
+            self._rows = before.copy()
+        for call in staged.calls:
+            [outcome] = self._append([call])
             if isinstance(outcome, Exception):
+                self._rows = before
                 raise outcome
-        await self.append(0, staged.calls)
 
     async def enlist(self, connection: Any, calls: Sequence[Call]) -> None:
         raise NotSupported("The memory log has no database to share a transaction with.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,7 @@ from headwater.events.registry import Registry
 from headwater.log.log import Log, LogOptions
 from headwater.log.memory import MemoryBackend
 from headwater.log.port import Backend
-
-DEFAULT_URL = "sqlite:///headwater.db"
+from headwater.settings import Settings, redacted
 
 
 def open_log(
@@ -24,32 +22,39 @@ def open_log(
 ) -> Log:
     """A log to use in `async with`: `memory:`, `sqlite:///shop.db`, `postgresql://...`.
 
-    Without an address: HEADWATER_URL, else a SQLite file in the working directory.
+    What is left out comes from the environment (see `settings`), else it is a SQLite file in the working directory.
     """
-    return Log(backend_for(url), registry or Registry(*models), options=options)
+    settings = Settings.from_environment()
+    options = options or LogOptions(**settings.log_options())
+    return Log(backend_for(url or settings.url), registry or Registry(*models), options=options)
 
 
-def backend_for(url: str | None = None, **more: Any) -> Backend:
+def backend_for(url: str, **more: Any) -> Backend:
     """The backend of an address. Each is imported only when it is asked for."""
-    url = url or os.environ.get("HEADWATER_URL") or DEFAULT_URL
-    scheme, _, rest = url.partition(":")
+    scheme = url.partition(":")[0]
     if scheme == "memory":
         return MemoryBackend(**more)
-    if scheme == "sqlite":
+    if file := sqlite_path(url):
         from headwater.log.sqlite.backend import SqliteBackend
 
-        return SqliteBackend(_path(url, rest), **more)
+        return SqliteBackend(file, **more)
     if scheme in {"postgresql", "postgres"}:
         from headwater.log.postgres.backend import PostgresBackend
 
         return PostgresBackend(url, **more)
     raise NotSupported(
-        f"{url.split('@')[-1]!r} is no address of a log. Use memory:, sqlite:///FILE or postgresql://USER@HOST/DATABASE."
+        f"{redacted(url)!r} is no address of a log. Use memory:, sqlite:///FILE or postgresql://USER@HOST/DATABASE."
     )
 
 
-def _path(url: str, rest: str) -> Path:
-    """`sqlite:///shop.db` is a relative path, `sqlite:////var/shop.db` an absolute one, as elsewhere."""
+def sqlite_path(url: str) -> Path | None:
+    """The file of a SQLite address, None for other addresses.
+
+    `sqlite:///shop.db` is a relative path, `sqlite:////var/shop.db` an absolute one, as elsewhere.
+    """
+    scheme, _, rest = url.partition(":")
+    if scheme != "sqlite":
+        return None
     if not rest.startswith("///") or rest == "///":
         raise NotSupported(f"{url!r} names no file. Write sqlite:///FILE, or sqlite:////ABSOLUTE/FILE.")
     return Path(rest[3:])

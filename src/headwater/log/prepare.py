@@ -19,9 +19,20 @@ from headwater.events.ids import Ids
 from headwater.events.model import Event, type_name
 from headwater.events.names import check_id, check_name
 from headwater.log.port import Call, PreparedWrite
-from headwater.log.write import PutReady, SetDue, SideRow, Write, claims
+from headwater.log.write import (
+    ClearReady,
+    GiveKey,
+    NeedKey,
+    PutReady,
+    SetDue,
+    SideRow,
+    TakeKey,
+    Write,
+    claims,
+)
 
 Blobs = list[tuple[bytes, bytes]]
+Claim = tuple[tuple[str, ...], bool]
 
 
 class Limits(NamedTuple):
@@ -33,14 +44,17 @@ class Limits(NamedTuple):
 
 
 class Prepared(NamedTuple):
-    """A call ready for the backend, the blobs to store before it, and its weight in bytes."""
+    """A call ready for the backend, the blobs to store before it, its weight in bytes, and what it names."""
 
     call: Call
     blobs: Blobs
     weight: int
+    ids: set[UUID]
+    claims: Sequence[Claim]
 
 
 _PER_EVENT = 256
+_INTEGER = 2**31
 
 
 class Preparer:
@@ -58,7 +72,7 @@ class Preparer:
         if not prepared:
             raise PayloadRefused("There is nothing to append: give at least one write.")
         call = Call(prepared[0][0].stream.tenant, tuple([write for write, _ in prepared]))
-        return Prepared(call, [blob for _, blobs in prepared for blob in blobs], _weigh(call))
+        return _weighed(call, [blob for _, blobs in prepared for blob in blobs])
 
     def _write(self, write: Write) -> tuple[PreparedWrite, Blobs]:
         stream = write.stream
@@ -95,56 +109,42 @@ class Preparer:
         if len(data) > self._limits.inline:
             blob = sha256(data).digest()
             blobs.append((blob, data))
-        occurred_at = now if plain.occurred_at is None else _aware_us(plain.occurred_at, name)
-        for what in (
-            ("run_id", "correlation_id", "causation_id", "actor", "traceparent")
-            if plain is not _PLAIN
-            else ()
-        ):
-            value = getattr(plain, what)
-            if value is not None:
-                check_id(what, value)
-        event_id = plain.id or self._ids.new()
-        stored = None if blob else data
-        digest = event_digest(
-            stream.tenant,
-            stream.type,
-            stream.id,
-            event_id,
+        if plain is not _PLAIN:
+            for what in _ORIGIN:
+                value = getattr(plain, what)
+                if value is not None:
+                    check_id(what, value)
+        if not 0 < schema_version < _INTEGER or not 0 < plain.spec_version < _INTEGER:
+            raise PayloadRefused(
+                f"A {name} says it is of schema version {schema_version} and spec version {plain.spec_version}; "
+                "versions count from 1."
+            )
+        envelope = (
+            plain.id or self._ids.new(),
             name,
             schema_version,
             plain.spec_version,
-            occurred_at,
+            now if plain.occurred_at is None else _aware_us(plain.occurred_at, name),
             plain.run_id,
             plain.correlation_id,
             plain.causation_id,
             plain.actor,
             plain.traceparent,
             encoding,
-            stored,
+            None if blob else data,
             metadata,
             blob,
         )
-        return EventRow(
-            event_id,
-            name,
-            schema_version,
-            plain.spec_version,
-            occurred_at,
-            plain.run_id,
-            plain.correlation_id,
-            plain.causation_id,
-            plain.actor,
-            plain.traceparent,
-            encoding,
-            stored,
-            metadata,
-            blob,
-            digest,
-        )
+        return EventRow(*envelope, event_digest(stream.tenant, stream.type, stream.id, *envelope))
 
     def _check_side(self, side: SideRow) -> None:
         check_id("key", side.key)
+        if isinstance(side, TakeKey | NeedKey | GiveKey):
+            check_id("holder", side.holder)
+        if isinstance(side, PutReady | ClearReady):
+            check_name("queue", side.queue)
+        if isinstance(side, PutReady) and not -_INTEGER <= side.priority < _INTEGER:
+            raise PayloadRefused(f"Row {side.key!r} has priority {side.priority}, which is out of range.")
         if isinstance(side, SetDue | PutReady):
             if side.at is not None:
                 _aware_us(side.at, side.key)
@@ -152,15 +152,17 @@ class Preparer:
                 raise PayloadRefused(f"Row {side.key!r} carries {len(side.data):,} bytes; store a reference.")
 
 
+_ORIGIN = ("run_id", "correlation_id", "causation_id", "actor", "traceparent")
 _PLAIN = NewEvent(event=RawEvent("plain", None))
 _name_of = lru_cache(maxsize=1024)(type_name)
 
 
-def _weigh(call: Call) -> int:
-    """Check what must hold of a whole call; its size in bytes."""
+def _weighed(call: Call, blobs: Blobs) -> Prepared:
+    """Check what must hold of a whole call."""
     weight = count = 0
     ids: set[UUID] = set()
     rows: set[tuple[str, ...]] = set()
+    named: list[Claim] = []
     for write in call.writes:
         if write.stream.tenant != call.tenant:
             raise PayloadRefused(
@@ -177,11 +179,12 @@ def _weigh(call: Call) -> int:
                     f"A call changes the {name[0]} row {side.key!r} twice. Say once what it should be."
                 )
             rows.add(name)
+            named.append((name, exclusive))
     if not count:
         raise PayloadRefused("A call needs at least one event: its id is what makes a retry safe.")
     if len(ids) < count:
         raise PayloadRefused("An event id stands twice in one call. Make a new id for each event.")
-    return weight
+    return Prepared(call, blobs, weight, ids, named)
 
 
 def _aware_us(moment: datetime, what: str) -> int:

@@ -60,6 +60,7 @@ class Reader:
         place = await self._start(after, query.shard)
         query = replace(query, after=place.position, payload=data is not Data.NONE)
         prefetch: asyncio.Task[Page] | None = None
+        passed: int | None = None
         try:
             while True:
                 page = await (prefetch or self._read(query, follow=follow))
@@ -75,9 +76,10 @@ class Reader:
                         Cursor(self._incarnation, {query.shard: place}),
                     )
                 if page.done:
-                    if not follow:
+                    if not follow or page.seen == passed:
                         return
                     await self._live.beyond(page.seen)
+                    passed = page.seen if query.until is not None else None  # later ones are past it
         finally:
             if prefetch is not None:
                 prefetch.cancel()
@@ -130,5 +132,5 @@ class Reader:
 def _filled(row: StoredRow, blobs: Mapping[str, Mapping[bytes, bytes]]) -> StoredRow:
     data = blobs[row.tenant].get(row.blob or b"")
     if data is None:
-        raise PayloadMissing(f"The payload of event {row.event_id!s} at position {row.position} is missing.")
+        raise PayloadMissing(f"The payload of the {row.type} at position {row.position} is missing.")
     return row._replace(data=data)

@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import json
 from base64 import b64decode, b64encode
-from binascii import Error as Base64Error
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from hashlib import sha256
+from struct import error as StructError
+from typing import Any, cast
 from uuid import UUID
 
 from headwater.errors import ChainBroken, PayloadRefused
@@ -24,6 +25,7 @@ from headwater.events.digest import GENESIS, link
 from headwater.events.envelope import StoredRow
 from headwater.log.log import Log
 from headwater.log.port import DEFAULT_SHARD, Query, RebuildSide, Restored
+from headwater.log.verify import check_event
 
 FORMAT = 1
 _BATCH = 500
@@ -99,15 +101,21 @@ async def _restored(
     """The export in batches, checked as it goes by; the last batch is held back until the end has been checked."""
     chain, position = GENESIS, 0
     batch = Restored()
+    blobs: set[tuple[str, bytes]] = set()
     for number, line in enumerate(lines, start=2):
         fields = _parse(line, number)
-        if "blob" in fields and "bytes" in fields:
-            batch.blobs[fields["tenant"], bytes.fromhex(fields["blob"])] = b64decode(fields["bytes"])
+        if "bytes" in fields:
+            name, data = _blob(fields, number)
+            blobs.add(name)
+            batch.blobs[name] = data
             continue
         row = _from_json(fields, number)
-        chain, position = link(chain, position + 1, row.version, row.recorded_at, row.digest), position + 1
+        position += 1
+        chain = link(chain, position, row.version, row.recorded_at, row.digest)
         if row.position != position or row.chain != chain:
             raise ChainBroken(position, f"line {number} of the export does not follow the line before")
+        if row.blob is not None and (row.tenant, row.blob) not in blobs:
+            raise ChainBroken(position, f"its large payload does not stand before line {number} of the export")
         if len(batch.rows) == _BATCH:
             yield batch
             batch = Restored()
@@ -148,17 +156,31 @@ def _from_json(fields: dict[str, Any], number: int) -> StoredRow:
             "stream_id": id,
             "event_id": UUID(fields["event_id"]),
         }
-        return StoredRow(*[values.pop(name, None) for name in StoredRow._fields])
-    except (KeyError, ValueError, TypeError, Base64Error) as error:
-        raise PayloadRefused(f"Line {number} of the export is not an event: {error}.") from None
+        row = StoredRow(*[values.pop(name, None) for name in StoredRow._fields])
+        check_event(row)
+    except (KeyError, ValueError, TypeError, AttributeError, StructError) as error:
+        raise PayloadRefused(f"Line {number} of the export is not an event: {error!r}.") from None
+    return row
+
+
+def _blob(fields: dict[str, Any], number: int) -> tuple[tuple[str, bytes], bytes]:
+    try:
+        name, data = bytes.fromhex(fields["blob"]), b64decode(fields["bytes"])
+        if sha256(data).digest() != name:
+            raise ValueError("its bytes are not the ones that were written")
+    except (KeyError, ValueError, TypeError) as error:
+        raise PayloadRefused(f"Line {number} of the export is not a large payload: {error}.") from None
+    return (fields["tenant"], name), data
 
 
 def _parse(line: str, number: int) -> dict[str, Any]:
     try:
-        fields: dict[str, Any] = json.loads(line)
+        found: object = json.loads(line)
+        if not isinstance(found, dict):
+            raise ValueError("it is no object")
     except ValueError as error:
         raise PayloadRefused(f"Line {number} of the export is not JSON: {error}.") from None
-    return fields
+    return cast("dict[str, Any]", found)
 
 
 def _text(data: bytes) -> str:

@@ -1,0 +1,114 @@
+"""Appends inside the program's own transaction; what happens at COMMIT is in sql/functions/50_enlist.sql."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Final
+
+from headwater.errors import LogUnavailable, NotSupported, OutcomeUnknown
+from headwater.log.port import DEFAULT_SHARD, Call
+from headwater.log.postgres.append import ARGUMENTS, encode
+from headwater.log.postgres.connections import Connections
+from headwater.log.postgres.trouble import DRIVER_ERRORS, as_trouble, is_lost, sqlstate
+
+_STAGE: Final = f"SELECT headwater.stage({', '.join(f'${n}' for n in range(1, ARGUMENTS + 1))})"
+_XACT: Final = "SELECT pg_current_xact_id_if_assigned()::text"
+_STATUS: Final = "SELECT pg_xact_status($1::text::xid8)"
+_PATIENCE: Final = 30.0
+
+
+async def enlist(connections: Connections, connection: Any, calls: Sequence[Call]) -> None:
+    """Stage calls on the program's own connection, in its open transaction.
+
+    COMMIT then raises the driver's error when the log refuses; `as_trouble` says which of ours it is.
+    """
+    if not connection.is_in_transaction():
+        raise NotSupported("To enlist an append, open a transaction on the connection first.")
+    for call in calls:
+        arguments, _ = encode(DEFAULT_SHARD, [call], [call.tenant])
+        try:
+            await connection.execute(_STAGE, *arguments, connections.acting({call.tenant}))
+        except (*DRIVER_ERRORS, ValueError) as error:
+            raise as_trouble(error) from error
+
+
+class PostgresTransaction:
+    """A program's transaction on the log's database."""
+
+    def __init__(self, connections: Connections, connection: Any) -> None:
+        self._connections, self._connection = connections, connection
+
+    @property
+    def connection(self) -> Any:
+        return self._connection
+
+    async def execute(self, sql: str, *args: Any) -> None:
+        await self._connection.execute(sql, *args)
+
+    async def stage(self, call: Call) -> None:
+        await enlist(self._connections, self._connection, [call])
+
+
+@asynccontextmanager
+async def transaction(connections: Connections) -> AsyncGenerator[PostgresTransaction]:
+    """Open a transaction on a connection of its own; commit it at the end, and find out whether it did."""
+    try:
+        connection = await connections.open()
+    except DRIVER_ERRORS as error:
+        raise as_trouble(error) from error
+    try:
+        begun = connection.transaction()
+        await _ours(begun.start())
+        try:
+            yield PostgresTransaction(connections, connection)
+        except BaseException:
+            with suppress(*DRIVER_ERRORS):
+                await begun.rollback()
+            raise
+        await _commit(connections, connection, begun)
+    finally:
+        with suppress(*DRIVER_ERRORS):
+            await connection.close(timeout=2)
+
+
+async def _commit(connections: Connections, connection: Any, begun: Any) -> None:
+    xact = await _ours(connection.fetchval(_XACT))
+    try:
+        await begun.commit()
+    except DRIVER_ERRORS as error:
+        if xact is None or (sqlstate(error) and not is_lost(error)):
+            raise as_trouble(error) from error
+        await _resolve(connections, xact, error)
+
+
+async def _resolve(connections: Connections, xact: str, error: BaseException) -> None:
+    """The connection was lost in COMMIT: ask the server what became of the transaction, until it knows."""
+    clock = asyncio.get_running_loop().time
+    deadline = clock() + _PATIENCE
+    delay = 0.02
+    while clock() < deadline:
+        try:
+            status = (await connections.fetch_any(_STATUS, xact))[0][0]
+        except LogUnavailable:
+            status = "in progress"
+        if status == "committed":
+            return
+        if status == "aborted":
+            raise LogUnavailable("The connection was lost in COMMIT; the transaction was rolled back.") from error
+        if status is None:
+            break
+        await asyncio.sleep(delay)
+        delay = min(delay * 2, 1.0)
+    raise OutcomeUnknown(
+        "The connection was lost in COMMIT, and the server does not say what became of the transaction. Look for its"
+        " events by their ids before you do it again."
+    ) from error
+
+
+async def _ours(work: Any) -> Any:
+    try:
+        return await work
+    except DRIVER_ERRORS as error:
+        raise as_trouble(error) from error

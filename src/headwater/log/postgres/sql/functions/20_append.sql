@@ -1,0 +1,263 @@
+-- Where positions are assigned, and why it is right.
+--
+-- Promise. `headwater.append` judges a batch of calls as headwater/log/rules.py says and writes what is accepted, in one
+-- round trip and the caller's one transaction. Positions are gapless and in commit order; versions are contiguous;
+-- each event extends its shard's SHA-256 chain; a refused call leaves nothing.
+--
+-- Why.
+-- * Appends of a shard take turns: an advisory lock, taken before anything is read, held until the transaction has ended.
+--   It is given to the next one only after the commit is visible.
+-- * In READ COMMITTED each statement of a VOLATILE function sees what was committed before that statement. So all that
+--   is read below the lock is what the last holder left. REPEATABLE READ would see an older log, and is refused.
+-- * The tail is the last entry of the index on (shard, position). There is no counter row, so nothing that old
+--   snapshots could make slow, and a rolled back append has used no position.
+-- * The clock is read below the lock and never taken to be before the last event's.
+-- * Locks are taken in one order: the shard, then fences by key. A claim (40_claims.sql) locks fences in the same order
+--   and nothing else, so a claim and a fenced append wait for each other and never pass. Keys, due and ready rows
+--   change only here, below the lock.
+-- * Group commit sees to it that no two calls of a batch change the same side row or name the same id, so one query of
+--   each kind answers for the whole batch. Only stream versions depend on earlier calls, and those the loop tracks.
+-- * Nothing waits for a client below the lock: the function is one statement, and commits with it, or runs inside COMMIT.
+--
+-- Plans are fixed (no sequential scans, no re-planning), because statistics of a log that was empty a minute ago are wrong.
+--
+-- Rejected: a sequence (gaps, and commits out of order), a head row updated by each append (bloats under an old snapshot),
+-- sub-transactions a call (each costs more than the rest of the call).
+CREATE OR REPLACE FUNCTION headwater.append(
+    shard smallint,
+    stream_tenants text[], stream_types text[], stream_ids text[],
+    call_ends int[], write_streams int[], write_expects bigint[], write_skips boolean[], write_ends int[],
+    event_streams int[], event_ids uuid[], event_types text[], schema_versions int[], spec_versions int[],
+    occurred_ats bigint[], run_ids text[], correlation_ids text[], causation_ids text[], actors text[],
+    traceparents text[], encodings text[], datas bytea[], metadatas bytea[], blobs bytea[], digests bytea[],
+    side_calls int[], side_tenants text[], side_kinds text[], side_keys text[], side_names text[],
+    side_numbers bigint[], side_priorities int[], side_datas bytea[],
+    new_tenants text[], acting text[],
+    OUT positions bigint[], OUT versions bigint[], OUT known boolean[], OUT refused jsonb
+)
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+    SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off
+    SET plan_cache_mode = force_generic_plan SET jit = off
+AS $$
+DECLARE
+    last record;
+    last_position bigint;
+    last_chain bytea;
+    now_us bigint;
+    now_bytes bytea;
+    heads bigint[];               -- by stream: its version, moved on by each accepted call
+    olds bigint[];                -- by event: the position that its id has already, if it has one
+    old_versions bigint[];
+    sames boolean[];
+    guards jsonb[];               -- by call: the first guard that refuses it
+    chains bytea[];               -- by event: set for those that are written
+    refusal jsonb;
+    skips boolean;
+    known_count int;
+    new_count int;
+    first_write int := 1;
+    first_event int := 1;
+    last_event int;
+    accepted boolean[] := array_fill(false, ARRAY[cardinality(call_ends)]);
+    written int := 0;
+    version bigint;
+    stream int;
+    e int;
+    has_side CONSTANT boolean := cardinality(side_kinds) > 0;
+BEGIN
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        RAISE EXCEPTION 'Appends need the isolation level READ COMMITTED, not %.',
+            upper(current_setting('transaction_isolation')) USING ERRCODE = 'HW002';
+    END IF;
+    IF current_setting('synchronous_commit') = 'off' THEN
+        PERFORM set_config('synchronous_commit', 'on', true);
+    END IF;
+    IF acting IS NOT NULL THEN
+        PERFORM headwater.act_for(acting);
+    END IF;
+
+    PERFORM pg_advisory_xact_lock(1214731852, shard);
+
+    IF cardinality(new_tenants) > 0 THEN
+        INSERT INTO headwater.tenants AS t (tenant, shard)
+        SELECT n, append.shard FROM unnest(new_tenants) n ORDER BY n ON CONFLICT DO NOTHING;
+    END IF;
+
+    SELECT * INTO last FROM headwater.place(shard);
+    last_position := coalesce(last.position, 0);
+    last_chain := coalesce(last.chain, decode(repeat('00', 32), 'hex'));
+    now_us := greatest(headwater.now_us(), last.recorded_at);
+    now_bytes := int8send(now_us);
+
+    SELECT array_agg(coalesce(h.version, 0) ORDER BY s.i) INTO heads
+    FROM unnest(stream_tenants, stream_types, stream_ids) WITH ORDINALITY s(tenant, type, id, i)
+    LEFT JOIN LATERAL (
+        SELECT v.version FROM headwater.events v
+        WHERE v.stream_id = s.id AND v.tenant = s.tenant AND v.stream_type = s.type
+        ORDER BY v.version DESC LIMIT 1
+    ) h ON true;
+
+    -- Which ids are in the log already? Mostly none; then the arrays stay NULL.
+    FOR last IN
+        SELECT i.i, k.position, k.version, k.digest = digests[i.i]
+            AND k.stream_id = stream_ids[event_streams[i.i]] AND k.stream_type = stream_types[event_streams[i.i]] AS same
+        FROM unnest(event_ids, event_streams) WITH ORDINALITY i(id, stream, i)
+        JOIN headwater.events k ON k.event_id = i.id AND k.tenant = stream_tenants[i.stream]
+    LOOP
+        IF olds IS NULL THEN
+            olds := array_fill(NULL::bigint, ARRAY[cardinality(event_ids)]);
+            old_versions := olds;
+            sames := array_fill(NULL::boolean, ARRAY[cardinality(event_ids)]);
+            known := array_fill(false, ARRAY[cardinality(event_ids)]);
+        END IF;
+        olds[last.i] := last.position;
+        old_versions[last.i] := last.version;
+        sames[last.i] := last.same;
+        known[last.i] := true;
+    END LOOP;
+
+    IF has_side THEN
+        guards := headwater.judge_side(cardinality(call_ends), side_calls, side_tenants, side_kinds, side_keys,
+                                       side_names, side_numbers);
+    END IF;
+
+    positions := array_fill(NULL::bigint, ARRAY[cardinality(event_ids)]);
+    versions := positions;
+    chains := array_fill(NULL::bytea, ARRAY[cardinality(event_ids)]);
+
+    FOR c IN 1 .. cardinality(call_ends) LOOP
+        refusal := NULL;
+        last_event := write_ends[call_ends[c]];
+        known_count := 0;
+
+        -- 1. Ids come first: a retry must find its own first write.
+        IF olds IS NOT NULL THEN
+            skips := true;
+            new_count := 0;
+            e := first_event;
+            FOR w IN first_write .. call_ends[c] LOOP
+                WHILE e <= write_ends[w] AND refusal IS NULL LOOP
+                    IF olds[e] IS NULL THEN
+                        new_count := new_count + 1;
+                    ELSIF NOT sames[e] THEN
+                        refusal := jsonb_build_object('error', 'EventIdReused', 'event_id', event_ids[e],
+                                                      'position', olds[e]);
+                    ELSE
+                        known_count := known_count + 1;
+                        skips := skips AND write_skips[w];
+                    END IF;
+                    e := e + 1;
+                END LOOP;
+            END LOOP;
+            IF refusal IS NULL AND known_count > 0 THEN
+                IF new_count = 0 THEN
+                    FOR e IN first_event .. last_event LOOP
+                        positions[e] := olds[e];
+                        versions[e] := old_versions[e];
+                    END LOOP;
+                    first_write := call_ends[c] + 1;
+                    first_event := last_event + 1;
+                    CONTINUE;
+                ELSIF NOT skips THEN
+                    refusal := jsonb_build_object('error', 'MixedIds', 'known', known_count, 'new', new_count);
+                END IF;
+            END IF;
+        END IF;
+
+        -- 2. Then the guards, and the versions; heads move on as the writes go by, and back if one is refused.
+        IF refusal IS NULL AND has_side THEN
+            refusal := guards[c];
+        END IF;
+        IF refusal IS NULL THEN
+            e := first_event;
+            FOR w IN first_write .. call_ends[c] LOOP
+                stream := write_streams[w];
+                new_count := write_ends[w] - e + 1;
+                IF known_count > 0 THEN
+                    FOR i IN e .. write_ends[w] LOOP
+                        IF olds[i] IS NOT NULL THEN
+                            new_count := new_count - 1;
+                        END IF;
+                    END LOOP;
+                END IF;
+                IF write_expects[w] >= 0 AND write_expects[w] <> heads[stream]
+                   AND (new_count > 0 OR write_ends[w] < e) THEN
+                    refusal := jsonb_build_object('error', 'WrongVersion', 'stream', stream,
+                                                  'expected', write_expects[w], 'actual', heads[stream]);
+                    EXIT;
+                END IF;
+                version := heads[stream];
+                heads[stream] := version + new_count;
+                WHILE e <= write_ends[w] LOOP
+                    IF known_count > 0 AND olds[e] IS NOT NULL THEN
+                        versions[e] := old_versions[e];
+                    ELSE
+                        version := version + 1;
+                        versions[e] := version;
+                    END IF;
+                    e := e + 1;
+                END LOOP;
+            END LOOP;
+            IF refusal IS NOT NULL THEN
+                FOR i IN first_event .. e - 1 LOOP
+                    IF known_count = 0 OR olds[i] IS NULL THEN
+                        heads[event_streams[i]] := heads[event_streams[i]] - 1;
+                    END IF;
+                    versions[i] := NULL;
+                END LOOP;
+            END IF;
+        END IF;
+
+        -- 3. Only now does the call take effect.
+        IF refusal IS NOT NULL THEN
+            refused := coalesce(refused, '[]') || (refusal || jsonb_build_object('call', c - 1));
+        ELSE
+            accepted[c] := true;
+            FOR e IN first_event .. last_event LOOP
+                IF known_count > 0 AND olds[e] IS NOT NULL THEN
+                    positions[e] := olds[e];
+                ELSE
+                    last_position := last_position + 1;
+                    last_chain := sha256(last_chain || int8send(last_position) || int8send(versions[e])
+                                         || now_bytes || digests[e]);
+                    positions[e] := last_position;
+                    chains[e] := last_chain;
+                    written := written + 1;
+                END IF;
+            END LOOP;
+        END IF;
+        first_write := call_ends[c] + 1;
+        first_event := last_event + 1;
+    END LOOP;
+
+    IF written > 0 THEN
+        INSERT INTO headwater.events (
+            position, version, occurred_at, recorded_at, event_id, schema_version, spec_version, shard, tenant, stream_type,
+            stream_id, type, encoding, digest, chain, run_id, correlation_id, causation_id, actor, traceparent, blob,
+            metadata, data)
+        SELECT n.position, n.version, n.occurred_at, now_us, n.event_id, n.schema_version, n.spec_version, append.shard,
+            stream_tenants[n.stream], stream_types[n.stream], stream_ids[n.stream], n.type, n.encoding, n.digest, n.chain,
+            n.run_id, n.correlation_id, n.causation_id, n.actor, n.traceparent, n.blob, n.metadata, n.data
+        FROM unnest(event_streams, positions, versions, chains, event_ids, event_types, schema_versions, spec_versions,
+                    occurred_ats, run_ids, correlation_ids, causation_ids, actors, traceparents, encodings, datas,
+                    metadatas, blobs, digests)
+            n(stream, position, version, chain, event_id, type, schema_version, spec_version, occurred_at, run_id,
+              correlation_id, causation_id, actor, traceparent, encoding, data, metadata, blob, digest)
+        WHERE n.chain IS NOT NULL;
+    END IF;
+
+    -- A call of known events only is a retry: its side rows changed the first time.
+    IF has_side THEN
+        IF known IS NOT NULL OR refused IS NOT NULL THEN
+            PERFORM headwater.apply_side(
+                now_us, side_tenants,
+                (SELECT array_agg(CASE WHEN accepted[s.call] THEN s.kind END ORDER BY s.i)
+                 FROM unnest(side_calls, side_kinds) WITH ORDINALITY s(call, kind, i)),
+                side_keys, side_names, side_numbers, side_priorities, side_datas);
+        ELSE
+            PERFORM headwater.apply_side(now_us, side_tenants, side_kinds, side_keys, side_names, side_numbers,
+                                         side_priorities, side_datas);
+        END IF;
+    END IF;
+END
+$$;

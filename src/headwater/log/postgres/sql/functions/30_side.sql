@@ -1,0 +1,135 @@
+-- Side rows of an append: judged below the shard's lock before anything is written, and changed after.
+
+-- For each call, the first guard that refuses it. Fences are locked here, in the order in which claims lock them, and
+-- read by a later statement, so that a claim which was waited for is seen.
+CREATE OR REPLACE FUNCTION headwater.judge_side(
+    calls int, side_calls int[], side_tenants text[], side_kinds text[], side_keys text[], side_names text[],
+    side_numbers bigint[]
+) RETURNS jsonb[]
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    guards jsonb[] := array_fill(NULL::jsonb, ARRAY[calls]);
+    refusal record;
+BEGIN
+    IF side_kinds && ARRAY['fence', 'close', 'wake'] THEN
+        PERFORM FROM headwater.fences f
+        JOIN (SELECT DISTINCT s.tenant COLLATE "C" AS tenant, s.key COLLATE "C" AS key
+              FROM unnest(side_tenants, side_kinds, side_keys) s(tenant, kind, key)
+              WHERE s.kind IN ('fence', 'close', 'wake')) s USING (tenant, key)
+        ORDER BY f.tenant, f.key FOR NO KEY UPDATE OF f;
+        FOR refusal IN
+            SELECT s.i, s.call, jsonb_build_object('error', 'FenceLost', 'key', s.key, 'expected', s.number,
+                                                   'actual', f.epoch, 'order', s.i) AS facts
+            FROM unnest(side_calls, side_tenants, side_kinds, side_keys, side_numbers)
+                WITH ORDINALITY s(call, tenant, kind, key, number, i)
+            LEFT JOIN headwater.fences f ON f.tenant = s.tenant AND f.key = s.key
+            WHERE s.kind = 'fence' AND f.epoch IS DISTINCT FROM s.number
+            ORDER BY s.i DESC
+        LOOP
+            guards[refusal.call] := refusal.facts;
+        END LOOP;
+    END IF;
+    IF side_kinds && ARRAY['take', 'need', 'give'] THEN
+        FOR refusal IN
+            SELECT s.i, s.call, CASE s.kind
+                WHEN 'take' THEN jsonb_build_object('error', 'KeyTaken', 'key', s.key, 'holder', k.holder, 'order', s.i)
+                ELSE jsonb_build_object('error', 'KeyNotHeld', 'key', s.key, 'expected', s.name,
+                                        'holder', k.holder, 'order', s.i) END AS facts
+            FROM unnest(side_calls, side_tenants, side_kinds, side_keys, side_names)
+                WITH ORDINALITY s(call, tenant, kind, key, name, i)
+            LEFT JOIN headwater.keys k ON k.tenant = s.tenant AND k.key = s.key
+            WHERE CASE s.kind WHEN 'take' THEN k.holder IS NOT NULL
+                              WHEN 'need' THEN k.holder IS DISTINCT FROM s.name
+                              WHEN 'give' THEN k.holder IS DISTINCT FROM s.name END
+            ORDER BY s.i DESC
+        LOOP
+            IF guards[refusal.call] IS NULL OR (guards[refusal.call] ->> 'order')::bigint > refusal.i THEN
+                guards[refusal.call] := refusal.facts;
+            END IF;
+        END LOOP;
+    END IF;
+    IF side_kinds && ARRAY['clear_due', 'clear_ready'] THEN
+        FOR refusal IN
+            SELECT s.i, s.call, jsonb_build_object(
+                'error', 'RowGone', 'kind', CASE s.kind WHEN 'clear_due' THEN 'due' ELSE 'ready' END,
+                'key', CASE s.kind WHEN 'clear_due' THEN s.key ELSE s.name || '/' || s.key END, 'order', s.i) AS facts
+            FROM unnest(side_calls, side_tenants, side_kinds, side_keys, side_names)
+                WITH ORDINALITY s(call, tenant, kind, key, name, i)
+            WHERE CASE s.kind
+                WHEN 'clear_due' THEN NOT EXISTS (
+                    SELECT FROM headwater.due d WHERE d.tenant = s.tenant AND d.key = s.key)
+                WHEN 'clear_ready' THEN NOT EXISTS (
+                    SELECT FROM headwater.ready r WHERE r.tenant = s.tenant AND r.queue = s.name AND r.key = s.key) END
+            ORDER BY s.i DESC
+        LOOP
+            IF guards[refusal.call] IS NULL OR (guards[refusal.call] ->> 'order')::bigint > refusal.i THEN
+                guards[refusal.call] := refusal.facts;
+            END IF;
+        END LOOP;
+    END IF;
+    RETURN guards;
+END
+$$;
+
+-- Change the side rows of the calls that were accepted; a kind of NULL belongs to one that was not.
+CREATE OR REPLACE FUNCTION headwater.apply_side(
+    now_us bigint, side_tenants text[], side_kinds text[], side_keys text[], side_names text[], side_numbers bigint[],
+    side_priorities int[], side_datas bytea[]
+) RETURNS void
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF side_kinds && ARRAY['give', 'give?'] THEN
+        DELETE FROM headwater.keys k
+        USING unnest(side_tenants, side_kinds, side_keys, side_names) s(tenant, kind, key, name)
+        WHERE s.kind IN ('give', 'give?') AND k.tenant = s.tenant AND k.key = s.key AND k.holder = s.name;
+    END IF;
+    IF side_kinds && ARRAY['take'] THEN
+        INSERT INTO headwater.keys (tenant, key, holder)
+        SELECT s.tenant, s.key, s.name FROM unnest(side_tenants, side_kinds, side_keys, side_names) s(tenant, kind, key, name)
+        WHERE s.kind = 'take';
+    END IF;
+    IF side_kinds && ARRAY['close'] THEN
+        DELETE FROM headwater.fences f USING unnest(side_tenants, side_kinds, side_keys) s(tenant, kind, key)
+        WHERE s.kind = 'close' AND f.tenant = s.tenant AND f.key = s.key;
+    END IF;
+    IF side_kinds && ARRAY['open'] THEN
+        INSERT INTO headwater.fences (tenant, key)
+        SELECT s.tenant, s.key FROM unnest(side_tenants, side_kinds, side_keys) s(tenant, kind, key)
+        WHERE s.kind = 'open' ON CONFLICT DO NOTHING;
+    END IF;
+    IF side_kinds && ARRAY['wake'] THEN
+        UPDATE headwater.fences f SET wakes = f.wakes + s.wakes
+        FROM (SELECT s.tenant, s.key, count(*) AS wakes
+              FROM unnest(side_tenants, side_kinds, side_keys) s(tenant, kind, key)
+              WHERE s.kind = 'wake' GROUP BY s.tenant, s.key) s
+        WHERE f.tenant = s.tenant AND f.key = s.key;
+    END IF;
+    IF side_kinds && ARRAY['clear_due', 'clear_due?'] THEN
+        DELETE FROM headwater.due d USING unnest(side_tenants, side_kinds, side_keys) s(tenant, kind, key)
+        WHERE s.kind IN ('clear_due', 'clear_due?') AND d.tenant = s.tenant AND d.key = s.key;
+    END IF;
+    IF side_kinds && ARRAY['set_due'] THEN
+        INSERT INTO headwater.due (tenant, key, at, data)
+        SELECT s.tenant, s.key, s.number, s.data
+        FROM unnest(side_tenants, side_kinds, side_keys, side_numbers, side_datas) s(tenant, kind, key, number, data)
+        WHERE s.kind = 'set_due'
+        ON CONFLICT (tenant, key) DO UPDATE SET at = excluded.at, data = excluded.data;
+    END IF;
+    IF side_kinds && ARRAY['clear_ready', 'clear_ready?'] THEN
+        DELETE FROM headwater.ready r
+        USING unnest(side_tenants, side_kinds, side_keys, side_names) s(tenant, kind, key, name)
+        WHERE s.kind IN ('clear_ready', 'clear_ready?') AND r.tenant = s.tenant AND r.queue = s.name AND r.key = s.key;
+    END IF;
+    IF side_kinds && ARRAY['put_ready'] THEN
+        INSERT INTO headwater.ready (tenant, queue, key, priority, at, data)
+        SELECT s.tenant, s.name, s.key, s.priority, coalesce(s.number, now_us), s.data
+        FROM unnest(side_tenants, side_kinds, side_keys, side_names, side_numbers, side_priorities, side_datas)
+            s(tenant, kind, key, name, number, priority, data)
+        WHERE s.kind = 'put_ready'
+        ON CONFLICT (tenant, queue, key)
+            DO UPDATE SET priority = excluded.priority, at = excluded.at, data = excluded.data;
+    END IF;
+END
+$$;

@@ -1,0 +1,151 @@
+-- Reads. Filters that choose no index are written so that NULL means none; those that do have a query of their own,
+-- because one plan must serve every value.
+
+-- name: events
+-- The columns of a stored row, in the order of StoredRow.
+e.position, e.tenant, e.stream_type, e.stream_id, e.version, e.event_id, e.type, e.schema_version, e.spec_version,
+e.occurred_at, e.recorded_at, e.run_id, e.correlation_id, e.causation_id, e.actor, e.traceparent, e.encoding, e.data, e.metadata,
+e.blob, e.digest, e.chain
+
+-- name: log
+-- A stretch of the log.
+SELECT {events} FROM headwater.events e
+WHERE e.shard = $1 AND e.position > $2 AND e.position <= $3
+ORDER BY e.position LIMIT $4
+
+-- name: log_filtered
+-- A stretch of the log, looked through for types and tenants.
+SELECT {events} FROM headwater.events e
+WHERE e.shard = $1 AND e.position > $2 AND e.position <= $3
+    AND ($5::text[] IS NULL OR e.stream_type = ANY ($5)) AND ($6::text[] IS NULL OR e.type = ANY ($6))
+    AND ($7::text IS NULL OR e.tenant = $7)
+ORDER BY e.position LIMIT $4
+
+-- name: log_of_tenant
+-- What one tenant wrote, through the index that leaves the tenant 'default' out.
+SELECT {events} FROM headwater.events e
+WHERE e.shard = $1 AND e.position > $2 AND e.position <= $3
+    AND ($5::text[] IS NULL OR e.stream_type = ANY ($5)) AND ($6::text[] IS NULL OR e.type = ANY ($6))
+    AND e.tenant = $7 AND e.tenant <> 'default'
+ORDER BY e.position LIMIT $4
+
+-- name: log_of_run
+-- What was written for one run.
+SELECT {events} FROM headwater.events e
+WHERE e.shard = $1 AND e.position > $2 AND e.position <= $3
+    AND ($5::text[] IS NULL OR e.stream_type = ANY ($5)) AND ($6::text[] IS NULL OR e.type = ANY ($6))
+    AND ($7::text IS NULL OR e.tenant = $7) AND ($9::text IS NULL OR e.correlation_id = $9) AND e.run_id = $8
+ORDER BY e.position LIMIT $4
+
+-- name: log_of_correlation
+-- What one event set off, and that event itself: it has no correlation but its own id.
+SELECT * FROM (
+    (SELECT {events} FROM headwater.events e
+     WHERE e.shard = $1 AND e.position > $2 AND e.position <= $3 AND e.correlation_id = $8
+        AND ($5::text[] IS NULL OR e.stream_type = ANY ($5)) AND ($6::text[] IS NULL OR e.type = ANY ($6))
+        AND ($7::text IS NULL OR e.tenant = $7)
+     ORDER BY e.position LIMIT $4)
+    UNION ALL
+    (SELECT {events} FROM headwater.events e
+     WHERE e.event_id = $9::uuid AND e.correlation_id IS NULL
+        AND e.shard = $1 AND e.position > $2 AND e.position <= $3
+        AND ($5::text[] IS NULL OR e.stream_type = ANY ($5)) AND ($6::text[] IS NULL OR e.type = ANY ($6))
+        AND ($7::text IS NULL OR e.tenant = $7))
+) found ORDER BY position LIMIT $4
+
+-- name: stream
+-- One stream, oldest first.
+SELECT {events} FROM headwater.events e
+WHERE e.stream_id = $1 AND e.tenant = $2 AND e.stream_type = $3 AND e.version >= $4 AND e.version <= $5
+    AND ($6::bigint IS NULL OR e.recorded_at <= $6)
+ORDER BY e.version LIMIT $7
+
+-- name: stream_backward
+-- One stream, newest first.
+SELECT {events} FROM headwater.events e
+WHERE e.stream_id = $1 AND e.tenant = $2 AND e.stream_type = $3 AND e.version >= $4 AND e.version <= $5
+    AND ($6::bigint IS NULL OR e.recorded_at <= $6)
+ORDER BY e.version DESC LIMIT $7
+
+-- name: version
+-- The version of a stream.
+SELECT e.version FROM headwater.events e
+WHERE e.stream_id = $1 AND e.tenant = $2 AND e.stream_type = $3 ORDER BY e.version DESC LIMIT 1
+
+-- name: find
+-- Events by their ids.
+SELECT {events} FROM headwater.events e WHERE e.event_id = ANY ($2::uuid[]) AND e.tenant = $1 ORDER BY e.position
+
+-- name: place
+-- A position with its chain; the last one for NULL.
+SELECT position, chain FROM headwater.place($1, $2)
+
+-- name: position_at
+-- The last position at or before a time.
+SELECT headwater.position_at($1, $2)
+
+-- name: log_info
+-- Which log this is.
+SELECT incarnation FROM headwater.log
+
+-- name: now_us
+-- The database's clock.
+SELECT headwater.now_us()
+
+-- name: put_blobs
+-- Store large payloads by their hashes; those that are there stay.
+INSERT INTO headwater.blobs (tenant, hash, bytes)
+SELECT $1, b.hash, b.bytes FROM unnest($2::bytea[], $3::bytea[]) b(hash, bytes) ORDER BY b.hash ON CONFLICT DO NOTHING
+
+-- name: get_blobs
+-- Large payloads by their hashes.
+SELECT b.hash, b.bytes FROM headwater.blobs b WHERE b.tenant = $1 AND b.hash = ANY ($2::bytea[])
+
+-- name: claim
+SELECT key, epoch, wakes FROM headwater.claim($1, $2, $3, $4) ORDER BY key
+
+-- name: release
+SELECT headwater.release($1, $2, $3, $4, $5)
+
+-- name: keys
+-- Keys that are held, by prefix.
+SELECT k.tenant, k.key, k.holder FROM headwater.keys k
+WHERE k.tenant = $1 AND k.key >= $2 AND starts_with(k.key, $2) ORDER BY k.key LIMIT $3
+
+-- name: fences
+SELECT f.tenant, f.key, f.epoch, f.holder, f.wakes, f.seen FROM headwater.fences f
+WHERE f.tenant = $1 AND f.key = ANY ($2::text[]) ORDER BY f.key
+
+-- name: due
+-- Due rows by time; only those whose time has come, when $3.
+SELECT d.tenant, d.key, d.at, d.data FROM headwater.due d
+WHERE ($1::text IS NULL OR d.tenant = $1) AND (NOT $3::boolean OR d.at <= (SELECT headwater.now_us()))
+ORDER BY d.at, d.tenant, d.key LIMIT $2
+
+-- name: ready
+-- A queue's ready rows, in the order in which they should be taken.
+SELECT r.tenant, r.queue, r.key, r.priority, r.at, r.data FROM headwater.ready r
+WHERE ($1::text IS NULL OR r.tenant = $1) AND r.queue = $2
+ORDER BY r.priority, r.at, r.tenant, r.key LIMIT $3
+
+-- name: save_snapshot
+INSERT INTO headwater.snapshots (tenant, stream_type, stream_id, name, fold_version, version, chain, encoding, state)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+ON CONFLICT (tenant, stream_type, stream_id, name, version) DO UPDATE
+SET fold_version = excluded.fold_version, chain = excluded.chain, encoding = excluded.encoding, state = excluded.state
+
+-- name: prune_snapshots
+DELETE FROM headwater.snapshots s
+WHERE s.tenant = $1 AND s.stream_type = $2 AND s.stream_id = $3 AND s.name = $4 AND s.version <= (
+    SELECT n.version FROM headwater.snapshots n
+    WHERE n.tenant = $1 AND n.stream_type = $2 AND n.stream_id = $3 AND n.name = $4
+    ORDER BY n.version DESC OFFSET $5 LIMIT 1)
+
+-- name: load_snapshot
+-- The newest snapshot whose chain is still that of its event.
+SELECT s.fold_version, s.version, s.chain, s.encoding, s.state FROM headwater.snapshots s
+JOIN headwater.events e ON e.stream_id = s.stream_id AND e.tenant = s.tenant AND e.stream_type = s.stream_type
+    AND e.version = s.version AND e.chain = s.chain
+WHERE s.tenant = $1 AND s.stream_type = $2 AND s.stream_id = $3 AND s.name = $4 AND s.fold_version = $5
+    AND ($6::bigint IS NULL OR s.version <= $6)
+ORDER BY s.version DESC LIMIT 1

@@ -1,0 +1,92 @@
+-- name: epoch
+SELECT epoch FROM hw_fences WHERE tenant = ?1 AND key = ?2;
+
+-- name: holder
+SELECT holder FROM hw_keys WHERE tenant = ?1 AND key = ?2;
+
+-- name: is_due
+SELECT 1 FROM hw_due WHERE tenant = ?1 AND key = ?2;
+
+-- name: is_ready
+SELECT 1 FROM hw_ready WHERE tenant = ?1 AND queue = ?2 AND key = ?3;
+
+-- name: take_key
+INSERT INTO hw_keys (tenant, key, holder) VALUES (?1, ?2, ?3);
+
+-- name: give_key
+DELETE FROM hw_keys WHERE tenant = ?1 AND key = ?2 AND holder = ?3;
+
+-- name: open_fence
+INSERT OR IGNORE INTO hw_fences (tenant, key) VALUES (?1, ?2);
+
+-- name: close_fence
+DELETE FROM hw_fences WHERE tenant = ?1 AND key = ?2;
+
+-- name: wake
+UPDATE hw_fences SET wakes = wakes + 1 WHERE tenant = ?1 AND key = ?2;
+
+-- name: set_due
+INSERT OR REPLACE INTO hw_due (tenant, key, at, data) VALUES (?1, ?2, ?3, ?4);
+
+-- name: clear_due
+DELETE FROM hw_due WHERE tenant = ?1 AND key = ?2;
+
+-- name: put_ready
+INSERT OR REPLACE INTO hw_ready (tenant, queue, key, data, priority, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6);
+
+-- name: clear_ready
+DELETE FROM hw_ready WHERE tenant = ?1 AND queue = ?2 AND key = ?3;
+
+-- name: claim
+-- Raise a fence for a holder.
+UPDATE hw_fences SET epoch = epoch + 1, holder = ?3 WHERE tenant = ?1 AND key = ?2 RETURNING key, epoch, wakes;
+
+-- name: release
+-- Let go, unless the fence was raised or woken since.
+UPDATE hw_fences SET holder = NULL, seen = wakes WHERE tenant = ?1 AND key = ?2 AND epoch = ?3 AND wakes = ?4
+RETURNING key;
+
+-- name: keys
+-- Held keys of a tenant in a range.
+SELECT tenant, key, holder FROM hw_keys WHERE tenant = ?1 AND key >= ?2 AND key < ?3 ORDER BY key LIMIT ?4;
+
+-- name: fence
+SELECT tenant, key, epoch, holder, wakes, seen FROM hw_fences WHERE tenant = ?1 AND key = ?2;
+
+-- name: due
+-- Due rows up to a time, soonest first.
+SELECT tenant, key, at, data FROM hw_due WHERE at <= ?1 ORDER BY at, tenant, key LIMIT ?2;
+
+-- name: due_of_tenant
+SELECT tenant, key, at, data FROM hw_due WHERE at <= ?1 AND tenant = ?3 ORDER BY at, tenant, key LIMIT ?2;
+
+-- name: ready
+-- A queue's rows, by priority, then time.
+SELECT tenant, queue, key, priority, at, data FROM hw_ready WHERE queue = ?1
+ORDER BY priority, at, tenant, key LIMIT ?2;
+
+-- name: ready_of_tenant
+SELECT tenant, queue, key, priority, at, data FROM hw_ready WHERE queue = ?1 AND tenant = ?3
+ORDER BY priority, at, tenant, key LIMIT ?2;
+
+-- name: save_snapshot
+INSERT OR REPLACE INTO hw_snapshots (
+    tenant, stream_type, stream_id, name, version, fold_version, chain, encoding, state
+) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9);
+
+-- name: prune_snapshots
+-- Keep the newest of a stream.
+DELETE FROM hw_snapshots
+WHERE tenant = ?1 AND stream_type = ?2 AND stream_id = ?3 AND name = ?4 AND version NOT IN (
+    SELECT version FROM hw_snapshots WHERE tenant = ?1 AND stream_type = ?2 AND stream_id = ?3 AND name = ?4
+    ORDER BY version DESC LIMIT ?5
+);
+
+-- name: load_snapshot
+-- The newest snapshot at or below a version that was taken of the event which is there.
+SELECT s.version, s.chain, s.encoding, s.state
+FROM hw_snapshots AS s CROSS JOIN hw_events AS e
+    ON e.tenant = s.tenant AND e.stream_type = s.stream_type AND e.stream_id = s.stream_id AND e.version = s.version
+WHERE s.tenant = ?1 AND s.stream_type = ?2 AND s.stream_id = ?3 AND s.name = ?4 AND s.fold_version = ?5
+    AND s.version <= ?6 AND e.chain = s.chain
+ORDER BY s.version DESC LIMIT 1;

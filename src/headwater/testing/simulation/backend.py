@@ -1,0 +1,183 @@
+"""A process's way to the log's storage: a backend like any other, with weather."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+from uuid import UUID
+
+from headwater.errors import LogUnavailable, OutcomeUnknown, StorageFull, StorageRefused
+from headwater.events.envelope import StoredRow, Stream
+from headwater.log.port import (
+    Backend,
+    BatchRefused,
+    BatchRetry,
+    BatchUnknown,
+    Call,
+    Claimed,
+    DueRow,
+    FenceRow,
+    HeldKey,
+    LogInfo,
+    Outcome,
+    Page,
+    Place,
+    Query,
+    ReadyRow,
+    RebuildSide,
+    Restored,
+    SnapshotRow,
+    Transaction,
+)
+from headwater.testing.simulation.faults import Kind
+from headwater.testing.simulation.hints import SimulatedHints
+from headwater.testing.simulation.weather import Weather
+from headwater.testing.simulation.wire import Attempts, Job, Wire
+
+T = TypeVar("T")
+
+
+class SimulatedBackend:
+    """Another backend, through a wire and the weather."""
+
+    name = "simulated"
+
+    def __init__(
+        self, inner: Backend, wire: Wire, weather: Weather, hints: SimulatedHints, attempts: Attempts
+    ) -> None:
+        self.inner = inner
+        self._wire, self._weather, self._hints, self._attempts = wire, weather, hints, attempts
+
+    async def open(self) -> LogInfo:
+        return await self._wire.carry(self.inner.open)
+
+    async def close(self) -> None:
+        await self.inner.close()
+
+    @property
+    def hints(self) -> SimulatedHints:
+        return self._hints
+
+    async def append(self, shard: int, calls: Sequence[Call]) -> Sequence[Outcome]:
+        weather = self._weather
+        if weather.has(Kind.UNAVAILABLE):
+            await self._go_and_come_back()
+            raise BatchRetry("The database cannot be reached.")
+        if weather.has(Kind.FULL):
+            await self._go_and_come_back()
+            weather.refusals += 1
+            raise BatchRefused(StorageFull(), everybody=True)
+        if weather.has(Kind.REFUSE) and len(calls) > 1:
+            await self._go_and_come_back()
+            raise BatchRefused(StorageRefused())
+        fate = weather.next_fate()
+        kind = fate.kind if fate else None
+        if kind in {Kind.RETRY, Kind.UNKNOWN_BEFORE}:
+            await self._go_and_come_back()
+            raise BatchRetry if kind is Kind.RETRY else BatchUnknown
+        attempt = self._attempts.begin(
+            self, [row.event_id for call in calls for write in call.writes for row in write.rows]
+        )
+
+        async def carried_out() -> Sequence[Outcome]:
+            if not self._attempts.arrive(attempt):
+                raise BatchUnknown("It was voided by a later attempt.")
+            return await self.inner.append(shard, calls)
+
+        if fate and kind is Kind.ZOMBIE:
+            self._wire.send(carried_out, fate.amount)
+            await self._go_and_come_back()
+            raise BatchUnknown
+        outcomes = await self._do(carried_out)
+        if kind is Kind.UNKNOWN_AFTER:
+            raise BatchUnknown
+        return outcomes
+
+    async def claim(self, tenant: str, keys: Sequence[str], holder: str) -> Sequence[Claimed]:
+        fate = self._weather.next_fate()
+        claimed = await self._ask(lambda: self.inner.claim(tenant, keys, holder))
+        if fate:
+            raise OutcomeUnknown
+        return claimed
+
+    async def release(self, tenant: str, key: str, epoch: int, wakes: int) -> bool:
+        return await self._ask(lambda: self.inner.release(tenant, key, epoch, wakes))
+
+    async def put_blobs(self, tenant: str, blobs: Sequence[tuple[bytes, bytes]]) -> None:
+        await self._ask(lambda: self.inner.put_blobs(tenant, blobs))
+
+    async def save_snapshot(self, row: SnapshotRow, keep: int) -> None:
+        await self._ask(lambda: self.inner.save_snapshot(row, keep))
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncGenerator[Transaction]:
+        await self._ask(self.inner.now_us)
+        async with self.inner.transaction() as transaction:
+            yield transaction
+
+    async def enlist(self, connection: Any, calls: Sequence[Call]) -> None:
+        await self.inner.enlist(connection, calls)
+
+    async def restore(
+        self, source: AsyncIterator[Restored], incarnation: UUID, side: RebuildSide | None
+    ) -> int:
+        return await self.inner.restore(source, incarnation, side)
+
+    # Reading
+
+    async def now_us(self) -> int:
+        return await self._ask(self.inner.now_us)
+
+    async def read(self, query: Query) -> Page:
+        return await self._ask(lambda: self.inner.read(query))
+
+    async def tail(self, shard: int) -> Place:
+        return await self._ask(lambda: self.inner.tail(shard))
+
+    async def place(self, shard: int, position: int) -> Place | None:
+        return await self._ask(lambda: self.inner.place(shard, position))
+
+    async def version(self, stream: Stream) -> int:
+        return await self._ask(lambda: self.inner.version(stream))
+
+    async def find(self, tenant: str, ids: Sequence[UUID]) -> Sequence[StoredRow]:
+        return await self._ask(lambda: self.inner.find(tenant, ids))
+
+    async def get_blobs(self, tenant: str, hashes: Sequence[bytes]) -> dict[bytes, bytes]:
+        return await self._ask(lambda: self.inner.get_blobs(tenant, hashes))
+
+    async def keys(self, tenant: str, prefix: str = "", limit: int = 1000) -> Sequence[HeldKey]:
+        return await self._ask(lambda: self.inner.keys(tenant, prefix, limit))
+
+    async def fences(self, tenant: str, keys: Sequence[str]) -> Sequence[FenceRow]:
+        return await self._ask(lambda: self.inner.fences(tenant, keys))
+
+    async def due(self, tenant: str | None, limit: int = 1000, *, by_now: bool = True) -> Sequence[DueRow]:
+        return await self._ask(lambda: self.inner.due(tenant, limit, by_now=by_now))
+
+    async def ready(self, tenant: str | None, queue: str, limit: int = 1000) -> Sequence[ReadyRow]:
+        return await self._ask(lambda: self.inner.ready(tenant, queue, limit))
+
+    async def load_snapshot(
+        self, stream: Stream, name: str, fold_version: int, to_version: int | None
+    ) -> SnapshotRow | None:
+        return await self._ask(lambda: self.inner.load_snapshot(stream, name, fold_version, to_version))
+
+    # Ways
+
+    async def _ask(self, job: Job[T]) -> T:
+        if self._weather.has(Kind.UNAVAILABLE):
+            await self._go_and_come_back()
+            raise LogUnavailable
+        return await self._do(job)
+
+    async def _do(self, job: Job[T]) -> T:
+        return await self._wire.carry(job, slow=self._weather.has(Kind.SLOW))
+
+    async def _go_and_come_back(self) -> None:
+        await self._do(_nothing)
+
+
+async def _nothing() -> None:
+    pass
