@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import sys
 from collections.abc import Sequence
 from fnmatch import fnmatch
@@ -19,11 +18,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("suite", choices=["log"])
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
     parser.add_argument("--quick", action="store_true", help="smaller samples: under three minutes in all")
-    parser.add_argument("--only", metavar="PATTERN", default="*", help="cases to run, such as 'sqlite.append_*'")
+    parser.add_argument(
+        "--only", metavar="PATTERN", default="*", help="cases to run, such as 'sqlite.append_*'"
+    )
     chosen = parser.parse_args(arguments)
     cases = [case for case in CASES if fnmatch(case.key, chosen.only)]
     if not cases:
-        print(f"No case is called {chosen.only!r}. There are: {' '.join(c.key for c in CASES)}", file=sys.stderr)
+        print(
+            f"No case is called {chosen.only!r}. There are: {' '.join(c.key for c in CASES)}", file=sys.stderr
+        )
         return 2
     results = run(cases, Scale.quick() if chosen.quick else Scale.full())
     print(report.as_json(results) if chosen.json else report.as_table(results))
@@ -39,7 +42,7 @@ def run(cases: Sequence[Case], scale: Scale) -> dict[str, Result]:
             try:
                 with new_runner() as runner:
                     results[case.key] = runner.run(case.measure(places, scale))
-            except (Exception, asyncio.CancelledError) as error:
+            except Exception as error:  # noqa: BLE001  (the other cases go on)
                 results[case.key] = Result.failed(case, error)
     return results
 

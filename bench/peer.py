@@ -1,9 +1,9 @@
 """The peer: eventsourcing 9.5, in its fastest configuration, called below its own object mapping.
 
-Its recorders are handed ready `StoredEvent`s, so what is measured is storing and reading and none of its (or the user's)
-Python above. On Postgres that is the database function, with a pool of eight connections and eight threads, which is
-also the configuration that gives up order: its readers may pass an event that commits late. On SQLite it is one
-thread, WAL, synchronous=FULL. When eventsourcing is not installed, cases go on without it.
+Its recorders are handed ready `StoredEvent`s, so what is measured is storing and reading, and none of its (or the
+user's) Python above. On Postgres that is the database function, with a pool of eight connections and eight threads,
+which is also the configuration that gives up order: its readers may pass an event that commits late. On SQLite it is
+one thread, WAL, synchronous=FULL. When eventsourcing is not installed, cases go on without it.
 """
 
 from __future__ import annotations
@@ -69,7 +69,9 @@ def stored(originator: UUID, first: int, count: int) -> list[Any]:
     from eventsourcing.persistence import StoredEvent
 
     return [
-        StoredEvent(originator, version, "bench.orders:OrderPlaced", encode_event(ORDERS[version % len(ORDERS)]))
+        StoredEvent(
+            originator, version, "bench.orders:OrderPlaced", encode_event(ORDERS[version % len(ORDERS)])
+        )
         for version in range(first, first + count)
     ]
 

@@ -1,7 +1,7 @@
 """Where a case writes: a new SQLite file, or a new database on a durable Postgres.
 
-Postgres is the one in HEADWATER_BENCH_POSTGRES_URL (a superuser's address), else a server of our own with the defaults of
-the release but for 512 MB of shared buffers; commits are flushed to the disk.
+Postgres is the one in HEADWATER_BENCH_POSTGRES_URL (a superuser's address), else a server of our own with the
+defaults of its release but for 512 MB of shared buffers; commits are flushed to the disk.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ class Places:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
         self._exits.__exit__(kind, error, at)
 
     @cached_property

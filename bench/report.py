@@ -58,7 +58,9 @@ def as_table(results: Mapping[str, Result]) -> str:
     for key, result in results.items():
         extra = ", ".join(f"{name} {_shown(_rounded(value))}" for name, value in result.also.items())
         if extra or result.note:
-            console.print(f"{key}: {'; '.join(text for text in (extra, result.note) if text)}", highlight=False)
+            console.print(
+                f"{key}: {'; '.join(text for text in (extra, result.note) if text)}", highlight=False
+            )
     return out.getvalue()
 
 

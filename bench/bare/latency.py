@@ -7,6 +7,7 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import cast
 
 import asyncpg
 
@@ -46,47 +47,53 @@ async def bare_sender(backend: str, address: str) -> AsyncIterator[Callable[[int
         file.close()
 
 
-async def bare_arrivals(backend: str, address: str, *, hints: bool) -> AsyncIterator[int | None]:
+def bare_arrivals(backend: str, address: str, *, hints: bool) -> AsyncIterator[int | None]:
     """None when it follows, then each number that is stored."""
+    return _postgres(address, hints=hints) if backend == "postgres" else _sqlite(Path(address), hints=hints)
+
+
+async def _postgres(url: str, *, hints: bool) -> AsyncIterator[int | None]:
     came = asyncio.Event()
-    if backend == "postgres":
-        connection = await asyncpg.connect(address)
+    connection = await asyncpg.connect(url)
+    if hints:
+        await connection.add_listener("bare", lambda *_: came.set())
+    after = await connection.fetchval("SELECT coalesce(max(position), 0) FROM bare_sent")
+    yield None
+    while True:
+        came.clear()
+        for position, at in await connection.fetch(
+            "SELECT position, at FROM bare_sent WHERE position > $1 ORDER BY position", after
+        ):
+            after = position
+            yield at
+        await _hint(came)
+
+
+async def _sqlite(path: Path, *, hints: bool) -> AsyncIterator[int | None]:
+    came = asyncio.Event()
+    file = connect(path)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.setblocking(False)
         if hints:
-            await connection.add_listener("bare", lambda *_: came.set())
-        after = await connection.fetchval("SELECT coalesce(max(position), 0) FROM bare_sent")
+            hint = path.with_name(f"{path.name}.hint")
+            hint.unlink(missing_ok=True)
+            listener.bind(str(hint))
+
+            def read() -> None:
+                listener.recv(16)
+                came.set()
+
+            asyncio.get_running_loop().add_reader(listener, read)
+        after: object = file.execute("SELECT coalesce(max(position), 0) FROM bare_sent").get
         yield None
         while True:
             came.clear()
-            for position, at in await connection.fetch(
-                "SELECT position, at FROM bare_sent WHERE position > $1 ORDER BY position", after
-            ):
+            for position, at in file.execute(
+                "SELECT position, at FROM bare_sent WHERE position > ? ORDER BY position", (after,)
+            ).fetchall():
                 after = position
-                yield at
+                yield cast(int, at)
             await _hint(came)
-    else:
-        file = connect(Path(address))
-        hint = Path(f"{address}.hint")
-        hint.unlink(missing_ok=True)
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
-            listener.setblocking(False)
-            if hints:
-                listener.bind(str(hint))
-
-                def read() -> None:
-                    listener.recv(16)
-                    came.set()
-
-                asyncio.get_running_loop().add_reader(listener, read)
-            after = file.execute("SELECT coalesce(max(position), 0) FROM bare_sent").get
-            yield None
-            while True:
-                came.clear()
-                for position, at in file.execute(
-                    "SELECT position, at FROM bare_sent WHERE position > ? ORDER BY position", (after,)
-                ).fetchall():
-                    after = position
-                    yield at
-                await _hint(came)
 
 
 async def _hint(came: asyncio.Event) -> None:

@@ -14,9 +14,9 @@ from bench.orders import rows
 
 _SCHEMA = Path(__file__).with_name("postgres.sql")
 _TYPES = (
-    "bigint text text text bigint uuid text integer integer bigint bigint "
-    "text text text text text text bytea bytea bytea bytea bytea"
-).split()
+    *("bigint", "text", "text", "text", "bigint", "uuid", "text", "integer", "integer", "bigint", "bigint"),
+    *("text", "text", "text", "text", "text", "text", "bytea", "bytea", "bytea", "bytea", "bytea"),
+)
 _COLUMNS = ", ".join(f"${n}" for n in range(1, 23))
 _INSERT = f"INSERT INTO bare_events VALUES ({_COLUMNS})"
 _INSERT_MINIMAL = "INSERT INTO bare_minimal VALUES ($1, $2)"
@@ -57,7 +57,9 @@ class Bare:
 
         return await rate(count, lambda: together(width, caller))
 
-    async def append_batches(self, count: int, batch: int, connections: int, *, minimal: bool = False) -> float:
+    async def append_batches(
+        self, count: int, batch: int, connections: int, *, minimal: bool = False
+    ) -> float:
         """Events a second, `batch` rows a commit through `unnest`."""
         made = self._rows(count, minimal=minimal)
         calls = [

@@ -71,7 +71,7 @@ class Bare:
 
     def pages(self, size: int, *, minimal: bool = False) -> Iterator[Sequence[Any]]:
         """The whole table, in pages."""
-        after = 0
+        after: Any = 0
         read = _READ_MINIMAL if minimal else _READ
         while page := self._connection.execute(read, (after, size)).fetchall():
             yield page
@@ -82,4 +82,6 @@ class Bare:
         made = rows(count, 32, first=first)
         if minimal:
             return [(row.position, row.data) for row in made]
-        return [(*row[:5], row.event_id.bytes, *row[6:]) for row in made if not isinstance(row.event_id, bytes)]
+        return [
+            (*row[:5], row.event_id.bytes, *row[6:]) for row in made if not isinstance(row.event_id, bytes)
+        ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from functools import partial
+from typing import Any
 
 from bench import peer
 from bench.bare import postgres as bare_postgres
@@ -29,7 +30,9 @@ async def appends(log: Log, count: int, callers: int, batch: int = 1) -> float:
     return await rate(each * callers * batch, lambda: together(callers, caller))
 
 
-async def _postgres(places: Places, scale: Scale, *, callers: int, goal: str, vs_limit: float, vs_peer: float) -> Result:
+async def _postgres(
+    places: Places, scale: Scale, *, callers: int, goal: str, vs_limit: float, vs_peer: float
+) -> Result:
     """The limit: 32 connections that insert and commit a row each. Its rate does not depend on our callers."""
     database = await places.database()
     events = scale.events
@@ -75,7 +78,9 @@ async def _postgres_batches(places: Places, scale: Scale, *, goal: str, vs_limit
                 limit_minimal=partial(bare.append_batches, events, 100, 1, minimal=True),
                 ours_c4=partial(appends, log, events, 4, 100),
                 limit_c4=partial(bare.append_batches, events, 100, 4),
-                peer=partial(peer.append_rate, recorder, events // 2, 100, peer.THREADS) if recorder else None,
+                peer=partial(peer.append_rate, recorder, events // 2, 100, peer.THREADS)
+                if recorder
+                else None,
             )
     result = rate_result(UNIT, goal, compared, reached=compared.ratio("ours", "limit") >= vs_limit)
     result.also["vs_limit_c4"] = compared.ratio("ours_c4", "limit_c4")
@@ -88,7 +93,9 @@ async def _sqlite(
     """The limit: one connection that commits as many rows as one of our calls has."""
     events = scale.events if batch == 1 else scale.events * 5
     with ExitStack() as exits:
-        recorder = exits.enter_context(peer.sqlite(places.file("peer.db"))) if peer.installed("sqlite3") else None
+        recorder = (
+            exits.enter_context(peer.sqlite(places.file("peer.db"))) if peer.installed("sqlite3") else None
+        )
         bare = exits.enter_context(bare_sqlite.Bare.open(places.file("bare.db")))
         async with open_log(f"sqlite:///{places.file('log.db')}", OrderPlaced) as log:
             await appends(log, events // 4, callers, batch)
@@ -103,13 +110,19 @@ async def _sqlite(
     return rate_result(UNIT, goal, compared, reached=compared.ratio("ours", "limit") >= vs_limit)
 
 
-def _case(key: str, goal: str, measure: partial[object]) -> Case:
-    return Case(key, goal, UNIT, partial(measure, goal=goal))  # type: ignore[arg-type]
+def _case(key: str, goal: str, measure: partial[Any]) -> Case:
+    return Case(key, goal, UNIT, partial(measure, goal=goal))
 
 
 CASES = [
-    _case("postgres.append_c32", "1.0 of the limit and 4 times the peer", partial(_postgres, callers=32, vs_limit=1, vs_peer=4)),
-    _case("postgres.append_c256", "1.5 of the limit", partial(_postgres, callers=256, vs_limit=1.5, vs_peer=0)),
+    _case(
+        "postgres.append_c32",
+        "1.0 of the limit and 4 times the peer",
+        partial(_postgres, callers=32, vs_limit=1, vs_peer=4),
+    ),
+    _case(
+        "postgres.append_c256", "1.5 of the limit", partial(_postgres, callers=256, vs_limit=1.5, vs_peer=0)
+    ),
     _case("postgres.append_batch100", "0.5 of the limit", partial(_postgres_batches, vs_limit=0.5)),
     _case("sqlite.append_c1", "0.6 of the limit", partial(_sqlite, callers=1, batch=1, vs_limit=0.6)),
     _case("sqlite.append_c32", "3 times the limit", partial(_sqlite, callers=32, batch=1, vs_limit=3)),

@@ -21,9 +21,9 @@ from typing import Any
 from bench.bare.latency import bare_sender
 from bench.harness import Case, Result, Scale
 from bench.log.append import appends
+from bench.orders import OrderPlaced, stream
 from bench.places import Places
 from headwater import RawEvent, Write, open_log
-from bench.orders import OrderPlaced, stream
 
 UNIT = "ms"
 POLL = 0.25
@@ -34,14 +34,18 @@ Send = Callable[[int], Awaitable[None]]
 
 
 @asynccontextmanager
-async def follower(side: str, address: str, count: int, *, hints: bool) -> AsyncIterator[asyncio.StreamReader]:
+async def follower(
+    side: str, address: str, count: int, *, hints: bool
+) -> AsyncIterator[asyncio.StreamReader]:
     """Another process that follows until it has seen `count` events."""
     arguments = ["-m", "bench.log.follower", side, address, str(count), "hints" if hints else "poll"]
     process = await asyncio.create_subprocess_exec(sys.executable, *arguments, stdout=asyncio.subprocess.PIPE)
     assert process.stdout is not None
     try:
         async with asyncio.timeout(30):
-            assert (await process.stdout.readline()).strip() == b"ready", f"the follower of {address} did not start"
+            assert (await process.stdout.readline()).strip() == b"ready", (
+                f"the follower of {address} did not start"
+            )
         yield process.stdout
         await asyncio.wait_for(process.wait(), 30)
     finally:
@@ -50,11 +54,15 @@ async def follower(side: str, address: str, count: int, *, hints: bool) -> Async
             await process.wait()
 
 
-async def latencies(side: str, address: str, send: Send, count: int, pause: float, *, hints: bool) -> dict[str, float]:
+async def latencies(
+    side: str, address: str, send: Send, count: int, pause: float, *, hints: bool
+) -> dict[str, float]:
     chance = random.Random(0)
     async with follower(side, address, count, hints=hints) as out:
         for _ in range(count):
-            await asyncio.sleep(pause * (0.5 + chance.random()))  # so that arrivals spread over the poll interval
+            await asyncio.sleep(
+                pause * (0.5 + chance.random())
+            )  # so that arrivals spread over the poll interval
             await send(time.monotonic_ns())
         async with asyncio.timeout(30):
             taken = [ns / 1e6 for ns in json.loads(await out.readline())]
@@ -95,7 +103,12 @@ def _cases(backend: str) -> list[Case]:
     measure: Any = partial(_measure, backend=backend)
     return [
         Case(f"{backend}.subscribe_latency", _HINTED, UNIT, partial(measure, hints=True, goal=_HINTED)),
-        Case(f"{backend}.subscribe_latency_no_hints", _POLLED, UNIT, partial(measure, hints=False, goal=_POLLED)),
+        Case(
+            f"{backend}.subscribe_latency_no_hints",
+            _POLLED,
+            UNIT,
+            partial(measure, hints=False, goal=_POLLED),
+        ),
     ]
 
 

@@ -50,22 +50,26 @@ async def encodings(count: int) -> float:
     async def work() -> None:
         dump = OrderPlaced.__pydantic_serializer__.to_python
         for number in range(count):
-            payload = orjson.dumps(dump(ORDERS[number % len(ORDERS)], mode="json"), option=orjson.OPT_SORT_KEYS)
+            payload = orjson.dumps(
+                dump(ORDERS[number % len(ORDERS)], mode="json"), option=orjson.OPT_SORT_KEYS
+            )
             sha256(payload).digest()
 
     return await rate(count, work)
 
 
-async def _append(places: Places, scale: Scale, *, callers: int, batch: int, goal: str, most: float) -> Result:
+async def _append(_: Places, scale: Scale, *, callers: int, batch: int, goal: str, most: float) -> Result:
     async def ours() -> float:
         async with open_log("memory:", OrderPlaced) as log:
             return await appends(log, scale.events, callers, batch)
 
-    compared = await compare(scale.rounds, ours=_per_event(ours), limit=_per_event(partial(encodings, scale.events)))
+    compared = await compare(
+        scale.rounds, ours=_per_event(ours), limit=_per_event(partial(encodings, scale.events))
+    )
     return _result(compared, goal, most)
 
 
-async def _read(places: Places, scale: Scale, *, typed: bool, goal: str) -> Result:
+async def _read(_: Places, scale: Scale, *, typed: bool, goal: str) -> Result:
     async with open_log("memory:", OrderPlaced) as log:
         await appends(log, scale.events, 1, 100)
         stored = [row.data or b"" for row in (await log.backend.read(_ALL)).rows]

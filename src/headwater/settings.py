@@ -54,9 +54,9 @@ class Settings:
 
 
 def redacted(url: str) -> str:
-    """An address as it may be shown: without its password."""
-    url = re.sub(r"^([a-z][a-z0-9+.-]*://[^:@/?#]*):.*@", r"\1:***@", url, flags=re.IGNORECASE)
-    return re.sub(r"([?&](?:ssl)?password=)[^&#]*", r"\1***", url, flags=re.IGNORECASE)
+    """An address as it may be shown: without its passwords."""
+    url = re.sub(r"([?&](?:password|sslpassword|direct_url)=)[^&#]*", r"\1***", url, flags=re.IGNORECASE)
+    return re.sub(r"^([a-z][a-z0-9+.-]*://[^:@/?#]*):.*@", r"\1:***@", url, flags=re.IGNORECASE)
 
 
 def _parse(variable: str, value: str, kind: str) -> str | int | float:

@@ -124,6 +124,7 @@ class PostgresSite(Site):
     def __init__(self, template: Template, make: Any = PostgresBackend) -> None:
         self.template, self.make = template, make
         self.database = Database.create(template.server, template)
+        self.alter("UPDATE headwater.log SET incarnation = gen_random_uuid()")  # copies of a template share one
         self.more: list[PostgresSite] = []
         self.moved = timedelta()
 

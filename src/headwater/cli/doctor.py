@@ -33,6 +33,7 @@ def doctor(ctx: typer.Context, *, url: Url = None, as_json: Json = False) -> Non
 
 async def _examine(session: Session) -> list[Finding]:
     from headwater.cli.checks.log import check_log
+    from headwater.log.open import backend_for
 
     if session.file is not None:
         from headwater.cli.checks.sqlite import check_file
@@ -43,6 +44,7 @@ async def _examine(session: Session) -> list[Finding]:
 
         found = await check_server(session.url)
     else:
+        backend_for(session.url)  # refuses what is no address
         found = [Finding("address", "ok", f"{session.shown_url}, gone with the process")]
     unusable = {"address", "file", "permissions", "filesystem", "schema", "database"}
     if any(finding.level == "problem" and finding.check in unusable for finding in found):

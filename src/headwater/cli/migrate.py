@@ -25,6 +25,7 @@ async def _migrate(session: Session) -> list[str]:
 
     if session.file is not None:
         from headwater.cli.checks.sqlite import applied_steps
+        from headwater.log.sqlite.statements import migrations
 
         before = applied_steps(session.file)
         backend = backend_for(session.url, migrate=True)
@@ -32,10 +33,12 @@ async def _migrate(session: Session) -> list[str]:
             await backend.open()
         finally:
             await backend.close()
-        return [name for name in applied_steps(session.file) if name not in before]
+        return [step.name for step in migrations() if step.name not in before]
     if session.url.partition(":")[0] in {"postgres", "postgresql"}:
+        from headwater.log.postgres.backend import take_direct_url
         from headwater.log.postgres.migrate import migrate as migrate_postgres
 
-        return [str(step) for step in await migrate_postgres(session.url)]
+        pooled, direct = take_direct_url(session.url)
+        return await migrate_postgres(direct or pooled)
     backend_for(session.url)  # an address of nothing is refused; the memory log has no schema
     return []

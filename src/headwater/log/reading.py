@@ -7,9 +7,9 @@ events that the filter left out included.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Final, NamedTuple, cast
+from typing import Final, NamedTuple, cast, overload
 from uuid import UUID
 
 from headwater.errors import CursorRefused, LogUnavailable, PayloadMissing
@@ -19,6 +19,35 @@ from headwater.log.live import Live
 from headwater.log.port import Backend, Data, Page, Place, Query
 
 _BLOB: Final = 19
+
+
+class Events(Sequence[Recorded]):
+    """The events of a page, each made when it is looked at.
+
+    Who goes through a page so has one typed event at hand and not a thousand; keeping them costs the garbage
+    collector as much as it costs to make them.
+    """
+
+    __slots__ = ("_decoder", "_rows", "_shard")
+
+    def __init__(self, rows: Sequence[StoredRow], decoder: Decoder, shard: int) -> None:
+        self._rows, self._decoder, self._shard = rows, decoder, shard
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __iter__(self) -> Iterator[Recorded]:
+        decoder, shard = self._decoder, self._shard
+        return (Recorded(row, decoder, shard) for row in self._rows)
+
+    @overload
+    def __getitem__(self, index: int) -> Recorded: ...
+    @overload
+    def __getitem__(self, index: slice) -> Events: ...
+    def __getitem__(self, index: int | slice) -> Recorded | Events:
+        if isinstance(index, slice):
+            return Events(self._rows[index], self._decoder, self._shard)
+        return Recorded(self._rows[index], self._decoder, self._shard)
 
 
 class EventPage(NamedTuple):
@@ -68,13 +97,12 @@ class Reader:
                 query = replace(query, after=page.seen)
                 if not page.done:
                     prefetch = asyncio.create_task(self._read(query, follow=follow), name="headwater-read")
+                    await asyncio.sleep(0)  # so that it is on its way while the caller works on this page
                 rows = await self._fill(page.rows, data)
                 if page.seen > place.position:
                     place = await self._place(page, query.shard)
-                    yield EventPage(
-                        [Recorded(row, self._decoder, query.shard) for row in rows],
-                        Cursor(self._incarnation, {query.shard: place}),
-                    )
+                    events = Events(rows, self._decoder, query.shard)
+                    yield EventPage(events, Cursor(self._incarnation, {query.shard: place}))
                 if page.done:
                     if not follow or page.seen == passed:
                         return

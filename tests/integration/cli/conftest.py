@@ -68,9 +68,9 @@ class Command:
 def command(request: pytest.FixtureRequest, tmp_path: Path) -> Command:
     """The command on an empty log."""
     if request.param == "sqlite":
-        empty = Command(tmp_path, "sqlite:///shop.db")
-        assert empty("migrate").returncode == 0
-        return Command(tmp_path, f"sqlite:///{tmp_path / 'shop.db'}")
+        empty = Command(tmp_path, f"sqlite:///{tmp_path / 'shop.db'}")
+        empty.fill(lambda log: log.head())
+        return empty
     database = request.getfixturevalue("postgres_database")
     return Command(tmp_path, database.worker_url)
 

@@ -3,11 +3,15 @@
 import gzip
 import json
 import os
+import subprocess
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
-from tests.integration.cli.conftest import Command
+from headwater import Log, RawEvent, Stream, Write
+from tests.integration.cli.conftest import PROGRAM, Command, environment
+from tests.servers.pgbouncer import PgBouncer
 from tests.servers.postgres import Database
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -23,6 +27,8 @@ ROOT = Path(__file__).resolve().parents[3]
         (["events", "check", "nowhere", "schemas"], 2),
         (["log", "import", "none.jsonl"], 4),
         (["log", "tail", "--url", "mysql://ada:secret@db/x"], 3),
+        (["doctor", "--url", "mysql://ada:secret@db/x"], 3),
+        (["migrate", "--url", "mysql://ada:secret@db/x"], 3),
     ],
 )
 def test_wrong_usage_is_one_line_and_never_a_traceback(
@@ -103,8 +109,8 @@ def test_migrating_says_what_it_did_and_may_be_repeated_on_postgres(postgres_dat
 
 def findings(command: Command) -> tuple[int, dict[str, tuple[str, str]]]:
     done = command("doctor", "--json")
-    document = json.loads(done.stdout)
     assert done.stderr == ""
+    document = json.loads(done.stdout)
     assert document["ok"] is (done.returncode == 0)
     assert all(finding["fix"] for finding in document["findings"] if finding["level"] != "ok")
     return done.returncode, {f["check"]: (f["level"], f["message"]) for f in document["findings"]}
@@ -156,6 +162,15 @@ def test_doctor_judges_the_roles_of_postgres(postgres_database: Database) -> Non
     assert "superuser" in admin["role"][1]
 
 
+def test_doctor_sees_a_pool_in_between(pgbouncer: PgBouncer, postgres_database: Database) -> None:
+    pooled = pgbouncer.url(postgres_database.worker_url)
+    assert findings(Command(Path(), pooled))[1]["pool"][0] == "warning"
+    direct = f"{pooled}?direct_url={quote(postgres_database.worker_url)}"
+    done = Command(Path(), direct)("doctor")
+    assert "through a pool" in done.stdout
+    assert postgres_database.server.password("hw_test_worker") not in done.stdout
+
+
 def test_doctor_sees_a_server_that_forgets_what_it_acknowledged(postgres_database: Database) -> None:
     [(setting,)] = postgres_database.server.fetch("SHOW fsync")
     code, found = findings(Command(Path(), postgres_database.worker_url))
@@ -183,8 +198,6 @@ def test_doctor_sees_a_database_without_a_log(postgres_database: Database) -> No
 
 def damaged(folder: Path) -> Command:
     """A log whose second event was changed behind its back."""
-    from headwater import Log, RawEvent, Stream, Write
-
     command = Command(folder, f"sqlite:///{folder / 'shop.db'}")
 
     async def fill(log: Log) -> None:
@@ -262,8 +275,6 @@ def test_an_export_goes_through_a_pipe(shop: Command) -> None:
 
 
 def test_a_file_moves_to_postgres(tmp_path: Path, postgres_database: Database) -> None:
-    from headwater import Log, RawEvent, Stream, Write
-
     command = Command(tmp_path, f"sqlite:///{tmp_path / 'shop.db'}")
 
     async def fill(log: Log) -> None:
@@ -312,13 +323,6 @@ def test_an_export_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
 
 def test_output_that_cannot_be_written_is_trouble(shop: Command) -> None:
     with Path("/dev/full").open("wb") as full:
-        process = shop.start("log", "export")
-        process.kill()
-        process.communicate()
-        import subprocess
-
-        from tests.integration.cli.conftest import PROGRAM, environment
-
         done = subprocess.run(
             [PROGRAM, "log", "tail"],
             env=environment(HEADWATER_URL=shop.url),

@@ -6,8 +6,10 @@ import asyncio
 import os
 import sys
 import time
+from collections.abc import Awaitable
 from pathlib import Path
 
+from headwater.errors import HeadwaterError
 from headwater.events.envelope import RawEvent, Stream
 from headwater.log.log import Log
 from headwater.log.sqlite.backend import SqliteBackend
@@ -83,10 +85,10 @@ async def fork(path: Path) -> None:
         await log.append(Write(Stream("order", "1"), [RawEvent("order.placed", 1)]))
 
 
-async def _name_of_error(what: object) -> str:
+async def _name_of_error(what: Awaitable[object]) -> str:
     try:
-        await what  # type: ignore[misc]
-    except Exception as error:
+        await what
+    except HeadwaterError as error:
         return type(error).__name__
     return "nothing"
 

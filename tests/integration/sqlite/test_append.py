@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pytest
 
 from headwater.errors import HeadwaterError, KeyTaken, NotSupported, StorageRefused, WrongVersion
-from headwater.events.clock import ManualClock, from_us
+from headwater.events.clock import ManualClock, SystemClock, from_us
 from headwater.events.codec import Codec
 from headwater.events.envelope import NewEvent, RawEvent, StoredRow, Stream
 from headwater.events.ids import TimeOrderedIds, derived_id
 from headwater.log.log import Log
 from headwater.log.memory import MemoryBackend
-from headwater.log.port import Call, Outcome, Query
+from headwater.log.port import BatchRefused, Call, Outcome, Query
 from headwater.log.prepare import Limits, Preparer
 from headwater.log.sqlite.backend import SqliteBackend
 from headwater.log.verify import verify
@@ -72,16 +74,9 @@ def _calls(chance: random.Random, clock: ManualClock, count: int) -> list[list[C
                     ]
                     rows.append(chance.choice(kinds))
                 expect = chance.choice([ANY, ANY, ANY, 0, 1, 2, 3])
-                known = chance.choice(["refuse", "skip"])
-                writes.append(
-                    Write(
-                        stream,
-                        events,
-                        expect=expect,
-                        rows=rows,
-                        known="skip" if known == "skip" else "refuse",
-                    )
-                )
+                write = Write(stream, events, expect=expect, rows=rows)
+                write.known = chance.choice(["refuse", "skip"])
+                writes.append(write)
             if any(write.events for write in writes):
                 batch.append(preparer.prepare(writes).call)
         batches.append(batch)
@@ -182,40 +177,40 @@ async def test_a_filtered_read_says_how_far_it_came(path: Path, monkeypatch: pyt
 
 async def test_a_value_that_no_column_holds_is_its_authors_error(log: Log) -> None:
     async with log:
-        good = await log.submit(Write(Stream("order", "1"), [PLACED]))
-        with pytest.raises(StorageRefused):
-            await log.append(Write(Stream("order", "2"), [PLACED], rows=[PutReady("q", "k", priority=2**70)]))
-        assert (await good).positions == [1]
-        assert await log.version(Stream("order", "2")) == 0
+        preparer = Preparer(Codec(), TimeOrderedIds(), SystemClock(), Limits())
+        call = preparer.prepare([Write(Stream("order", "1"), [PLACED])]).call
+        write = call.writes[0]
+        poison = call._replace(writes=(write._replace(side=(PutReady("q", "k", priority=2**70),)),))
+        with pytest.raises(BatchRefused) as refused:
+            await log.backend.append(0, [poison])
+        assert not refused.value.everybody
+        assert await log.backend.append(0, [call]) == [([1], [1], [False])]
+
+
+async def _together(log: Log, statements: Sequence[tuple[Any, ...]], *writes: Write) -> None:
+    async with log.transaction() as transaction:
+        for statement in statements:
+            await transaction.execute(*statement)
+        for write in writes:
+            await transaction.append(write)
 
 
 async def test_a_programs_statements_and_appends_commit_together_or_not_at_all(log: Log) -> None:
+    first, second = Stream("order", "1"), Stream("order", "2")
+    tea, coffee = (("INSERT INTO stock VALUES (?, ?)", item, 3) for item in ("tea", "coffee"))
     async with log:
-        async with log.transaction() as transaction:
-            await transaction.execute("CREATE TABLE stock (item TEXT PRIMARY KEY, left INTEGER)")
-            await transaction.execute("INSERT INTO stock VALUES (?, ?)", "tea", 3)
-            await transaction.append(
-                Write(Stream("order", "1"), [PLACED], expect=0, rows=[TakeKey("k", "me")])
-            )
-            await transaction.append(Write(Stream("order", "1"), [PLACED], expect=1))
-        assert await log.version(Stream("order", "1")) == 2
+        made = [("CREATE TABLE stock (item TEXT PRIMARY KEY, left INTEGER)",), tea]
+        taken = Write(first, [PLACED], expect=0, rows=[TakeKey("k", "me")])
+        await _together(log, made, taken, Write(first, [PLACED], expect=1))
+        assert await log.version(first) == 2
         with pytest.raises(WrongVersion):
-            async with log.transaction() as transaction:
-                await transaction.execute("INSERT INTO stock VALUES (?, ?)", "coffee", 3)
-                await transaction.append(Write(Stream("order", "2"), [PLACED]))
-                await transaction.append(Write(Stream("order", "1"), [PLACED], expect=0))
+            await _together(log, [coffee], Write(second, [PLACED]), Write(first, [PLACED], expect=0))
         with pytest.raises(KeyTaken):
-            async with log.transaction() as transaction:
-                await transaction.append(Write(Stream("order", "1"), [PLACED], rows=[TakeKey("k", "you")]))
+            await _together(log, [coffee], Write(first, [PLACED], rows=[TakeKey("k", "you")]))
         with pytest.raises(StorageRefused, match="UNIQUE"):
-            async with log.transaction() as transaction:
-                await transaction.execute("INSERT INTO stock VALUES (?, ?)", "tea", 3)
-                await transaction.append(Write(Stream("order", "2"), [PLACED]))
-        assert await log.version(Stream("order", "2")) == 0
-        async with log.transaction() as transaction:
-            await transaction.execute(
-                "INSERT INTO stock VALUES (?, ?)", "coffee", 3
-            )  # it was rolled back above
+            await _together(log, [tea], Write(second, [PLACED]))
+        assert await log.version(second) == 0
+        await _together(log, [coffee])  # it was rolled back above
         assert (await verify(log)).place.position == 2
 
 
@@ -235,8 +230,7 @@ async def test_a_programs_statements_and_appends_commit_together_or_not_at_all(l
 async def test_a_programs_statement_cannot_touch_the_logs_tables(log: Log, statement: str) -> None:
     async with log:
         with pytest.raises(NotSupported, match="tables of your own"):
-            async with log.transaction() as transaction:
-                await transaction.execute(statement)
+            await _together(log, [(statement,)])
         (appended,) = await log.append(Write(Stream("order", "1"), [PLACED]))
         assert appended.position == 1
 

@@ -10,6 +10,7 @@ import pytest
 
 from headwater.log.sqlite.statements import migrations, statements
 
+STREAM = "tenant=? AND stream_type=? AND stream_id=?"
 PLANS = {
     "append.sql": {
         "tail": ["SCAN hw_events"],
@@ -26,20 +27,15 @@ PLANS = {
             "SEARCH hw_events USING INDEX hw_events_by_id (tenant=? AND event_id=? AND rowid>? AND rowid<?)",
         ],
         "stream_forward": [
-            "SEARCH hw_events USING INDEX hw_events_by_stream "
-            "(tenant=? AND stream_type=? AND stream_id=? AND version>? AND version<?)"
+            f"SEARCH hw_events USING INDEX hw_events_by_stream ({STREAM} AND version>? AND version<?)"
         ],
         "stream_backward": [
-            "SEARCH hw_events USING INDEX hw_events_by_stream "
-            "(tenant=? AND stream_type=? AND stream_id=? AND version>? AND version<?)"
+            f"SEARCH hw_events USING INDEX hw_events_by_stream ({STREAM} AND version>? AND version<?)"
         ],
         "stream_version": [
             "SEARCH hw_events USING COVERING INDEX hw_events_by_stream (tenant=? AND stream_type=? AND stream_id=?)"
         ],
-        "stream_recorded_at": [
-            "SEARCH hw_events USING INDEX hw_events_by_stream "
-            "(tenant=? AND stream_type=? AND stream_id=? AND version=?)"
-        ],
+        "stream_recorded_at": [f"SEARCH hw_events USING INDEX hw_events_by_stream ({STREAM} AND version=?)"],
         "find": ["SEARCH hw_events USING INDEX hw_events_by_id (tenant=? AND event_id=?)"],
         "last_position": ["SEARCH hw_events"],
         "recorded_at": ["SEARCH hw_events USING INTEGER PRIMARY KEY (rowid=?)"],
@@ -55,9 +51,8 @@ PLANS = {
         "due": ["SEARCH hw_due USING INDEX hw_due_by_time (at<?)"],
         "ready": ["SEARCH hw_ready USING INDEX hw_ready_by_order (queue=?)"],
         "load_snapshot": [
-            "SEARCH s USING INDEX sqlite_autoindex_hw_snapshots_1 "
-            "(tenant=? AND stream_type=? AND stream_id=? AND name=? AND version<?)",
-            "SEARCH e USING INDEX hw_events_by_stream (tenant=? AND stream_type=? AND stream_id=? AND version=?)",
+            f"SEARCH s USING INDEX sqlite_autoindex_hw_snapshots_1 ({STREAM} AND name=? AND version<?)",
+            f"SEARCH e USING INDEX hw_events_by_stream ({STREAM} AND version=?)",
         ],
     },
 }

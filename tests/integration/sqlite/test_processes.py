@@ -43,7 +43,7 @@ async def test_what_was_acknowledged_before_kill_9_is_there_and_the_log_goes_on(
         assert writer.stdout is not None
         acknowledged = [int(await asyncio.to_thread(writer.stdout.readline)) for _ in range(50)]
         writer.kill()
-        said, _ = await asyncio.to_thread(writer.communicate)
+        said = await asyncio.to_thread(writer.stdout.read)
         acknowledged += [int(line) for line in said.splitlines(keepends=True) if line.endswith("\n")]
         async with Log(SqliteBackend(path)) as after:
             place = (await verify(after)).place

@@ -39,10 +39,15 @@ async def test_a_full_disk_refuses_loudly_and_the_log_goes_on_when_there_is_spac
         await log.append(Write(Stream("order", "1"), [PLACED]))
         await backend._lanes.writer.run(lambda connection: connection.pragma("max_page_count", 60))
         acknowledged = 1
-        with pytest.raises(StorageFull, match="no space left"):
+
+        async def fill() -> None:
+            nonlocal acknowledged
             while True:
                 await log.append(Write(Stream("order", "1"), [PLACED] * 10))
                 acknowledged += 10
+
+        with pytest.raises(StorageFull, match="no space left"):
+            await fill()
         assert (await verify(log)).place.position == acknowledged
         with pytest.raises(StorageFull):
             await log.append(Write(Stream("order", "1"), [PLACED] * 10))

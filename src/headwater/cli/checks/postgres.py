@@ -9,6 +9,7 @@ from typing import Any
 import asyncpg
 
 from headwater.cli.checks.finding import Finding, judged
+from headwater.log.postgres.backend import take_direct_url
 from headwater.log.postgres.connections import connect
 from headwater.log.postgres.migrate import pending
 from headwater.settings import redacted
@@ -18,6 +19,7 @@ _OLDEST = 140_000
 
 async def check_server(url: str) -> list[Finding]:
     """Everything but the log's content."""
+    url, direct = take_direct_url(url)
     try:
         connection = await connect(url, timeout=10)
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
@@ -34,7 +36,7 @@ async def check_server(url: str) -> list[Finding]:
     return [
         Finding("address", "ok", f"{redacted(url)} answers"),
         *_server(facts),
-        Finding("pool", "ok", "through a pool such as PgBouncer" if behind_pool else "a direct connection"),
+        _pool(behind_pool=behind_pool, direct=direct is not None),
         *_role(facts),
         *_durability(facts),
         *_schema(facts, missing),
@@ -49,6 +51,16 @@ def _reach(error: Exception) -> str:
             return "Create the database, then run `headwater migrate` as the role that shall own the tables."
         case _:
             return "Check host, port and network, and that the server is running."
+
+
+def _pool(*, behind_pool: bool, direct: bool) -> Finding:
+    return judged(
+        "pool",
+        "through a pool such as PgBouncer" if behind_pool else "a direct connection",
+        "Subscriptions poll. To have them told at once, add ?direct_url=... with an address past the pool.",
+        good=direct or not behind_pool,
+        level="warning",
+    )
 
 
 def _server(facts: Mapping[str, Any]) -> list[Finding]:

@@ -8,12 +8,12 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
-from itertools import chain
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from headwater.events.clock import to_us
 from headwater.events.envelope import EventRow, Stream
-from headwater.log.port import Call, Outcome, Placed
+from headwater.log.port import Call, Outcome, Placed, PreparedWrite
 from headwater.log.postgres.connections import Connections
 from headwater.log.postgres.trouble import DRIVER_ERRORS, as_batch_error, as_connect_error, conflict
 from headwater.log.write import (
@@ -31,8 +31,7 @@ from headwater.log.write import (
     Wake,
 )
 
-ARGUMENTS: Final = 35
-STAGED: Final = ARGUMENTS - 1
+ARGUMENTS: Final = 38
 APPEND: Final = f"SELECT * FROM headwater.append({', '.join(f'${n}' for n in range(1, ARGUMENTS + 1))})"
 
 _COLUMNS: Final = len(EventRow._fields)
@@ -42,65 +41,101 @@ _NO_SIDE: Final[list[Sequence[Any]]] = [()] * 8
 Side = tuple[str, str, str | None, int | None, int | None, bytes | None]
 
 
-def encode(shard: int, calls: Sequence[Call], new_tenants: Sequence[str]) -> tuple[list[Any], list[Stream]]:
-    """The arguments for a batch, all but the last, and the streams that it names."""
-    streams: dict[Stream, int] = {}
-    call_ends: list[int] = []
-    write_streams: list[int] = []
-    write_expects: list[int] = []
-    write_skips: list[bool] = []
-    write_ends: list[int] = []
-    event_streams: list[int] = []
-    events: list[tuple[EventRow, ...]] = []
-    side: list[tuple[Any, ...]] = []
-    count = 0
-    for number, call in enumerate(calls, 1):
-        for write in call.writes:
-            stream, rows = write.stream, write.rows
-            index = streams.get(stream)
-            if index is None:
-                index = streams[stream] = len(streams) + 1
-            write_streams.append(index)
-            write_expects.append(write.expect)
-            write_skips.append(write.skip_known)
-            if len(rows) == 1:
-                event_streams.append(index)
-                count += 1
+@dataclass(slots=True)
+class Batch:
+    """Calls as columns. A stream's index counts from 1; an event's offset is its place among its stream's events here."""
+
+    calls: Sequence[Call]
+    streams: dict[Stream, int] = field(default_factory=dict[Stream, int])
+    sizes: list[int] = field(default_factory=list[int])
+    heads: list[int | None] = field(default_factory=list[int | None])
+    careful: bool = False
+    call_ends: list[int] = field(default_factory=list[int])
+    write_streams: list[int] = field(default_factory=list[int])
+    write_expects: list[int] = field(default_factory=list[int])
+    write_skips: list[bool] = field(default_factory=list[bool])
+    write_ends: list[int] = field(default_factory=list[int])
+    event_streams: list[int] = field(default_factory=list[int])
+    event_offsets: list[int] = field(default_factory=list[int])
+    events: list[EventRow] = field(default_factory=list[EventRow])
+    side: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
+
+    def __post_init__(self) -> None:
+        for number, call in enumerate(self.calls, 1):
+            side: list[SideRow] = []
+            for write in call.writes:
+                self._add(write)
+                side += write.side
+            if side:
+                self.side += [(number, call.tenant, *flatten_side(row)) for row in _settle(side)]
+            self.call_ends.append(len(self.write_streams))
+
+    def _add(self, write: PreparedWrite) -> None:
+        stream, rows, expect, skip_known, _ = write
+        index = self.streams.get(stream)
+        if index is None:
+            index = self.streams[stream] = len(self.streams) + 1
+            self.sizes.append(0)
+            self.heads.append(None)
+        size = self.sizes[index - 1]
+        if expect >= 0:
+            head = expect - size
+            if self.heads[index - 1] not in {None, head}:
+                self.careful = True
+            self.heads[index - 1] = head
+        end = size + len(rows)
+        self.event_streams += [index] * len(rows)
+        self.event_offsets += range(size + 1, end + 1)
+        self.events += rows
+        self.sizes[index - 1] = end
+        self.write_streams.append(index)
+        self.write_expects.append(expect)
+        self.write_skips.append(skip_known)
+        self.write_ends.append(len(self.events))
+
+    def arguments(self, shard: int, new_tenants: Sequence[str], acting: Sequence[str] | None) -> list[Any]:
+        """What `headwater.append` takes."""
+        tenants, types, ids = zip(*[(s.tenant, s.type, s.id) for s in self.streams], strict=True)
+        events = list(zip(*self.events, strict=True)) or _NO_EVENTS
+        side = list(zip(*self.side, strict=True)) or _NO_SIDE
+        return [
+            shard, tenants, types, ids, self.heads, self.call_ends, self.write_streams, self.write_expects,
+            self.write_skips, self.write_ends, self.event_streams, self.event_offsets, *events, *side, new_tenants,
+            self.careful, acting,
+        ]  # fmt: skip
+    def outcomes(self, record: Any) -> list[Outcome]:
+        """What became of each call."""
+        last, heads, positions, versions, known, refused = record
+        if positions is None:
+            positions = range(last + 1, last + 1 + len(self.events))
+            versions = [heads[s - 1] + o for s, o in zip(self.event_streams, self.event_offsets, strict=True)]
+        refusals = {facts["call"]: facts for facts in json.loads(refused)} if refused else {}
+        streams = list(self.streams) if refusals else []
+        found: list[Outcome] = []
+        start = 0
+        for number, last_write in enumerate(self.call_ends):
+            end = self.write_ends[last_write - 1]
+            facts = refusals.get(number) if refusals else None
+            if facts is not None:
+                found.append(conflict(facts, streams[facts["stream"] - 1] if "stream" in facts else None))
             else:
-                event_streams += [index] * len(rows)
-                count += len(rows)
-            write_ends.append(count)
-            events.append(rows)
-        call_ends.append(len(write_streams))
-        if any([write.side for write in call.writes]):
-            side += [(number, call.tenant, *row) for row in _side(call)]
-    tenants, types, ids = zip(*[(s.tenant, s.type, s.id) for s in streams], strict=True)
-    columns = list(zip(*chain.from_iterable(events), strict=True)) or _NO_EVENTS
-    sides = list(zip(*side, strict=True)) or _NO_SIDE
-    arguments: list[Any] = [shard, tenants, types, ids, call_ends, write_streams, write_expects, write_skips]
-    arguments += [write_ends, event_streams, *columns, *sides, new_tenants]
-    return arguments, list(streams)
+                flags = known[start:end] if known else [False] * (end - start)
+                found.append(Placed(list(positions[start:end]), versions[start:end], flags))
+            start = end
+        return found
 
 
-def _side(call: Call) -> list[Side]:
-    rows = [row for write in call.writes for row in write.side]
-    closed = {row.key for row in rows if isinstance(row, CloseFence)}
-    if closed:
-        rows = _settle(rows, closed)
-    return [flatten_side(row) for row in rows]
-
-
-def _settle(rows: list[SideRow], closed: set[str]) -> list[SideRow]:
-    """The database closes fences before it opens any: a fence that is opened and then closed need not be opened."""
+def _settle(rows: list[SideRow]) -> list[SideRow]:
+    """The database closes fences before it opens and wakes any: what comes before a call closes a fence can go."""
+    closing = {row.key for row in rows if isinstance(row, CloseFence)}
     kept: list[SideRow] = []
-    later: set[str] = set()
-    for row in reversed(rows):
-        if isinstance(row, OpenFence | Wake) and row.key in closed and row.key in later:
-            continue
+    for row in rows:
         if isinstance(row, CloseFence):
-            later.add(row.key)
+            closing.discard(row.key)
+        elif isinstance(row, OpenFence | Wake) and row.key in closing:
+            continue
         kept.append(row)
-    return kept[::-1]
+    return kept
 
 
 def flatten_side(row: SideRow) -> Side:
@@ -130,24 +165,6 @@ def flatten_side(row: SideRow) -> Side:
             return "clear_ready?" if missing_ok else "clear_ready", key, queue, None, None, None
 
 
-def outcomes(calls: Sequence[Call], streams: Sequence[Stream], record: Any) -> list[Outcome]:
-    """What became of each call."""
-    positions, versions, known, refused = record
-    refusals = {facts["call"]: facts for facts in json.loads(refused)} if refused else {}
-    found: list[Outcome] = []
-    start = 0
-    for number, call in enumerate(calls):
-        end = start + sum([len(write.rows) for write in call.writes])
-        facts = refusals.get(number) if refusals else None
-        if facts is not None:
-            found.append(conflict(facts, streams[facts["stream"] - 1] if "stream" in facts else None))
-        else:
-            flags = known[start:end] if known else [False] * (end - start)
-            found.append(Placed(positions[start:end], versions[start:end], flags))
-        start = end
-    return found
-
-
 class Appender:
     """Sends batches: one at a time for a shard, each in one statement on the shard's own connection."""
 
@@ -159,8 +176,8 @@ class Appender:
     async def append(self, shard: int, calls: Sequence[Call]) -> list[Outcome]:
         """Write a batch; see `port` for what is raised when that fails as a whole."""
         tenants = {call.tenant for call in calls}
-        arguments, streams = encode(shard, calls, sorted(tenants - self._tenants))
-        arguments.append(self._connections.acting(tenants))
+        batch = Batch(calls)
+        arguments = batch.arguments(shard, sorted(tenants - self._tenants), self._connections.acting(tenants))
         async with self._turns.setdefault(shard, asyncio.Lock()):
             try:
                 connection = await self._connections.writer(shard)
@@ -175,7 +192,7 @@ class Appender:
                 self._connections.drop_writer(shard)
                 raise
         self._tenants |= tenants
-        return outcomes(calls, streams, record)
+        return batch.outcomes(record)
 
     async def _send(self, connection: Any, arguments: Sequence[Any]) -> Any:
         if not self._connections.access.pooled:

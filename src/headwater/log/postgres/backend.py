@@ -57,7 +57,7 @@ class PostgresBackend:
         readers: int = 4,
         command_timeout: float = 60.0,
     ) -> None:
-        url, in_url = _take_direct_url(url)
+        url, in_url = take_direct_url(url)
         self._migrate = migrate
         self._connections = Connections(url, readers=readers, command_timeout=command_timeout)
         self._hints = PostgresHints(self._connections, direct_url or in_url)
@@ -154,7 +154,7 @@ class PostgresBackend:
         return await restore(self._connections, source, incarnation, side)
 
 
-def _take_direct_url(url: str) -> tuple[str, str | None]:
+def take_direct_url(url: str) -> tuple[str, str | None]:
     parts = urlsplit(url)
     options = dict(parse_qsl(parts.query))
     direct = options.pop("direct_url", None)

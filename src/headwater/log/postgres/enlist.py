@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from headwater.errors import LogUnavailable, NotSupported, OutcomeUnknown
 from headwater.log.port import DEFAULT_SHARD, Call
-from headwater.log.postgres.append import ARGUMENTS, encode
+from headwater.log.postgres.append import ARGUMENTS, Batch
 from headwater.log.postgres.connections import Connections
 from headwater.log.postgres.trouble import DRIVER_ERRORS, as_trouble, is_lost, sqlstate
 
@@ -27,9 +27,9 @@ async def enlist(connections: Connections, connection: Any, calls: Sequence[Call
     if not connection.is_in_transaction():
         raise NotSupported("To enlist an append, open a transaction on the connection first.")
     for call in calls:
-        arguments, _ = encode(DEFAULT_SHARD, [call], [call.tenant])
+        acting = connections.acting({call.tenant})
         try:
-            await connection.execute(_STAGE, *arguments, connections.acting({call.tenant}))
+            await connection.execute(_STAGE, *Batch([call]).arguments(DEFAULT_SHARD, [call.tenant], acting))
         except (*DRIVER_ERRORS, ValueError) as error:
             raise as_trouble(error) from error
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from headwater.errors import LogClosed, NotSupported
 from headwater.events.clock import Clock, SystemClock
@@ -34,6 +34,7 @@ from headwater.log.sqlite import opening
 from headwater.log.sqlite import read as reading
 from headwater.log.sqlite.append import Appender
 from headwater.log.sqlite.connections import Job
+from headwater.log.sqlite.database import Database
 from headwater.log.sqlite.hints import FileHints
 from headwater.log.sqlite.lanes import Lanes
 from headwater.log.sqlite.restore import restore
@@ -52,9 +53,10 @@ _BIG_BATCH: Final = 1_000
 class SqliteBackend:
     """A log in one file on this host, which several processes may have open.
 
-    `migrate`: True lifts an older file to this code's schema, False not even makes a new one, None only makes new ones.
-    `patience` is how long a write waits for other processes. `in_thread` has every job run in a thread (a simulator
-    that answers executors itself wants that); left out, figures decide. `hint_sockets=False` has hints polled for.
+    A new file becomes the log `incarnation`, or one of a new name. `migrate`: True lifts an older file to this code's
+    schema, False not even makes a new one, None only makes new ones. `patience` is how long a write waits for other
+    processes. `in_thread` has every job run in a thread (a simulator that answers executors itself wants that); left
+    out, figures decide. `hint_sockets=False` has hints polled for.
     """
 
     name = "sqlite"
@@ -65,13 +67,14 @@ class SqliteBackend:
         *,
         clock: Clock | None = None,
         migrate: bool | None = None,
+        incarnation: UUID | None = None,
         patience: float = 5.0,
         in_thread: bool | None = None,
         hint_sockets: bool = True,
     ) -> None:
         self.path = Path(path)
         self._clock = clock or SystemClock()
-        self._migrate = migrate
+        self._migrate, self._incarnation = migrate, incarnation
         self._patience, self._in_thread, self._hint_sockets = patience, in_thread, hint_sockets
         self._open: Lanes | None = None
 
@@ -87,17 +90,12 @@ class SqliteBackend:
                 hint_sockets=self._hint_sockets,
             )
             try:
-                incarnation = await self._open.writer.run(
-                    lambda connection: opening.prepare(
-                        connection, self.path, self._clock, migrate=self._migrate
-                    ),
-                    big=True,
-                )
+                incarnation = await self._open.writer.run(self._prepare, big=True)
             except BaseException:
                 await self.close()
                 raise
         else:
-            incarnation = await self._read(opening.incarnation)
+            incarnation = await self._read(opening.read_incarnation)
         return LogInfo(incarnation, self.name, SCHEMA_VERSION)
 
     async def close(self) -> None:
@@ -205,6 +203,10 @@ class SqliteBackend:
         )
 
     # Where it is done
+
+    def _prepare(self, connection: Database) -> UUID:
+        named = self._incarnation or uuid4()
+        return opening.prepare(connection, self.path, self._clock, migrate=self._migrate, incarnation=named)
 
     @property
     def _lanes(self) -> Lanes:

@@ -1,10 +1,10 @@
 """Moving the write-ahead log into the file, out of everybody's way.
 
 SQLite would do it inside the commit that finds 1,000 pages in the WAL, and that commit would wait for all of it. Here
-a connection of its own moves them in a thread, while appends and reads go on. What was appended meanwhile is little; the
-writer moves that between two batches, and so the WAL starts again at its beginning. That matters: a commit into a WAL that
-grows was measured at 260 microseconds, one into space that the file has already at 130, since the first must also
-record the file's new size. A checkpoint that never catches up with the writer would let it grow for ever.
+a connection of its own moves them in a thread, while appends and reads go on. What was appended meanwhile is little;
+the writer moves that between two batches, and so the WAL starts again at its beginning. That matters: a commit into a
+WAL that grows was measured at 260 microseconds, one into space that the file has already at 130, since the first must
+also record the file's new size. A checkpoint that never catches up with the writer would let it grow for ever.
 
 A reader that keeps an old snapshot stops both from moving what it may still need. They try again after every further
 `STEP` pages, which is cheap, and appends go on at the pace of a growing file; when the reader is gone, the WAL is cut

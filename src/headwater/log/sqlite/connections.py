@@ -10,8 +10,9 @@ the job, before it has done anything, and it starts again in the thread, where w
 handler sleeps for short random times, since SQLite's own back off to 100 ms, and whoever commits often would starve
 the others.
 
-Measured on a fast disk, one-row appends a second: always in a thread 2,600, always on the loop's thread 4,600,
-adaptive 4,600; on a disk with a commit of 10 ms the last is as quick as the first, and does not stop the loop.
+Measured, one caller and one event an append. A commit of 0.15 ms: always in a thread 1,900 appends/s, always on the
+loop's thread 2,700, adaptive 2,700. A commit of 10 ms: 86 each, and the loop is held up for 10 ms a commit when it runs
+there, for nothing when adaptive.
 
 A connection does not survive a fork: the child would share the parent's locks and lose them for both. Every job
 compares the process id, which costs a tenth of a microsecond; SQLite's own fork checks cost more and say less.

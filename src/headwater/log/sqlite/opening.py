@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from typing import Any, Final, cast
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import apsw
 
@@ -67,8 +67,10 @@ def check_place(path: Path) -> None:
     refuse_shared(path)
 
 
-def prepare(connection: Database, path: Path, clock: Clock, *, migrate: bool | None) -> UUID:
-    """See that the file is a log of this code's schema; its incarnation."""
+def prepare(
+    connection: Database, path: Path, clock: Clock, *, migrate: bool | None, incarnation: UUID
+) -> UUID:
+    """See that the file is a log of this code's schema (a new one is `incarnation`); which log it is."""
     if connection.readonly("main"):
         raise StorageReadOnly(f"{path} is read-only. Make the file and its folder writable.")
     version = _version(connection, path)
@@ -77,11 +79,11 @@ def prepare(connection: Database, path: Path, clock: Clock, *, migrate: bool | N
     if connection.pragma("journal_mode") != "wal" and connection.pragma("journal_mode", "wal") != "wal":
         raise StorageRefused(f"{path} cannot be put into WAL mode. Put it on an ordinary local disk.")
     if version != SCHEMA_VERSION:
-        _migrate(connection, path, clock)
-    return incarnation(connection)
+        _migrate(connection, path, clock, incarnation)
+    return read_incarnation(connection)
 
 
-def incarnation(connection: Database) -> UUID:
+def read_incarnation(connection: Database) -> UUID:
     """Which log this is."""
     return UUID(bytes=connection.execute(_INCARNATION).get)
 
@@ -108,7 +110,7 @@ def _refuse_version(version: int, path: Path, *, migrate: bool | None) -> None:
         )
 
 
-def _migrate(connection: Database, path: Path, clock: Clock) -> None:
+def _migrate(connection: Database, path: Path, clock: Clock, incarnation: UUID) -> None:
     def body(connection: Database) -> None:
         version = _version(connection, path)  # another process may have been quicker
         for step in migrations():
@@ -118,7 +120,7 @@ def _migrate(connection: Database, path: Path, clock: Clock) -> None:
                     "INSERT INTO hw_migrations VALUES (?, ?, ?)", (step.version, step.name, clock.now_us())
                 )
         if version == 0:
-            connection.execute("INSERT INTO hw_log VALUES (1, ?)", (uuid4(),))
+            connection.execute("INSERT INTO hw_log VALUES (1, ?)", (incarnation,))
             connection.pragma("application_id", APPLICATION_ID)
         connection.pragma("user_version", SCHEMA_VERSION)
 

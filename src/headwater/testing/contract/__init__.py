@@ -35,49 +35,15 @@ silently. Behind every test the invariants of `headwater.testing.invariants` are
 Hypothesis, and no plugin of pytest; nothing but this package imports them.
 """
 
-from headwater.testing.contract.append import AppendContract
-from headwater.testing.contract.cursors import CursorsContract
-from headwater.testing.contract.enlisted import EnlistedContract
-from headwater.testing.contract.following import FollowingContract
-from headwater.testing.contract.guards import FencesContract, KeysContract, RowsContract
-from headwater.testing.contract.idempotence import IdempotenceContract
-from headwater.testing.contract.machine import MachineContract
-from headwater.testing.contract.moving import MovingContract, carried_over
-from headwater.testing.contract.network import NetworkContract
-from headwater.testing.contract.order import OrderContract, RaceContract
-from headwater.testing.contract.poison import PoisonContract
-from headwater.testing.contract.reads import ReadsContract
-from headwater.testing.contract.site import Ability, Site
-from headwater.testing.contract.snapshots import SnapshotsContract
-from headwater.testing.contract.tenants import TenantsContract
-from headwater.testing.contract.times import TimesContract
-from headwater.testing.contract.together import TogetherContract
-from headwater.testing.contract.verifying import VerifyingContract
+from pkgutil import iter_modules
 
+import pytest
 
-class LogContract(
-    AppendContract,
-    KeysContract,
-    RowsContract,
-    FencesContract,
-    IdempotenceContract,
-    TogetherContract,
-    OrderContract,
-    RaceContract,
-    EnlistedContract,
-    NetworkContract,
-    PoisonContract,
-    TimesContract,
-    ReadsContract,
-    CursorsContract,
-    FollowingContract,
-    SnapshotsContract,
-    MovingContract,
-    VerifyingContract,
-    TenantsContract,
-    MachineContract,
-):
-    """All of the contract."""
+# Before the modules are imported, so that a failing assertion shows what it compared.
+pytest.register_assert_rewrite(*(f"{__name__}.{module.name}" for module in iter_modules(__path__)))
 
+from headwater.testing.contract.moving import carried_over  # noqa: E402
+from headwater.testing.contract.site import Ability, Site  # noqa: E402
+from headwater.testing.contract.suite import LogContract  # noqa: E402
 
 __all__ = ["Ability", "LogContract", "Site", "carried_over"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from random import Random
 
 from headwater.errors import FenceLost, PayloadRefused, WrongVersion
 from headwater.events.envelope import NewEvent, RawEvent, Stream
@@ -140,10 +141,9 @@ class AppendContract:
 
     @behaviour()
     async def test_the_longest_names_are_kept(self, site: Site) -> None:
-        wide = "".join(chr(0x10000 + n) for n in range(2048) if chr(0x10000 + n).isprintable())[:512]
-        assert len(wide) == 512
+        letters = Random(6).sample([c for c in map(chr, range(0x10000, 0x20000)) if c.isprintable()], 512)
+        wide, key = "".join(letters[:256]), "".join(letters[256:])
         stream = Stream("t" * 128, wide[::-1], wide)
-        key = wide[:256] + wide[255::-1]
         async with site.open() as log:
             await log.append(Write(stream, [RawEvent("e" * 128, 1)], rows=[TakeKey(key, wide), OpenFence(key)]))
             await log.append(Write(stream, [raw()], rows=[NeedKey(key, wide), Fence(key, 0)], expect=1))
@@ -164,8 +164,6 @@ class AppendContract:
 
     @behaviour()
     async def test_an_incompressible_payload_over_the_threshold_is_a_blob(self, site: Site) -> None:
-        from random import Random
-
         noise = Random(1).randbytes(80_000).hex()
         async with site.open() as log:
             await log.append(Write(ONE, [Noted(text=noise), Noted(text="small")]))

@@ -16,6 +16,7 @@ from headwater.testing.contract.site import Site
 
 QUICK = LogOptions(poll=0.02)
 NEVER = LogOptions(poll=3600.0)
+SOON = 20.0
 
 
 class FollowingContract:
@@ -125,4 +126,4 @@ async def _all_of(log: Log) -> None:
 
 
 async def _got(following: asyncio.Task[list[Recorded]], expected: list[int]) -> None:
-    assert [event.position for event in await asyncio.wait_for(following, 20)] == expected
+    assert [event.position for event in await asyncio.wait_for(following, SOON)] == expected

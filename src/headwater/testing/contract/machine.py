@@ -184,22 +184,18 @@ class LogMachine(RuleBasedStateMachine):
 class MachineContract:
     """How much is tried is the backend author's choice; two or three dozen runs find most mistakes."""
 
-    examples = 25
-    steps = 20
+    settings = settings(
+        max_examples=25,
+        stateful_step_count=20,
+        deadline=None,
+        database=None,
+        derandomize=True,
+        suppress_health_check=list(HealthCheck),
+    )
 
     def test_random_calls_agree_with_a_model_of_plain_lists(self, site: Site) -> None:
         # Not through `behaviour`: Hypothesis runs each example in a loop of its own.
-        run_state_machine_as_test(
-            lambda: LogMachine(site.fresh()),
-            settings=settings(
-                max_examples=self.examples,
-                stateful_step_count=self.steps,
-                deadline=None,
-                database=None,
-                derandomize=True,
-                suppress_health_check=list(HealthCheck),
-            ),
-        )
+        run_state_machine_as_test(lambda: LogMachine(site.fresh()), settings=self.settings)
 
 
 async def _entered(log: Log) -> Log:

@@ -114,7 +114,7 @@ class PoisonContract:
     @behaviour()
     async def test_bad_names_are_refused(self, site: Site) -> None:
         bad = ["", " ", "1st", "a b", "a\x00", "a\ud800", "a" * 129, "naïve", "a;b", "a\n", "../etc"]
-        ids = ["", "a\x00", "a\ud800", "x" * 513, "a\nb", "\u200b"]
+        ids = ["", "a\x00", "a\ud800", "x" * 513, "\U0001f409" * 257, "a\nb", "\u200b"]
         streams = [*[Stream(name, "x") for name in bad], *[Stream("paper", id) for id in ids]]
         streams += [Stream("paper", "x", tenant) for tenant in ids]
         async with site.open() as log:

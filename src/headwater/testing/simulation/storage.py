@@ -110,8 +110,7 @@ def _empty_log(incarnation: UUID) -> bytes:
     with tempfile.TemporaryDirectory(dir=_place()) as folder:
         path = Path(folder) / "log.db"
         connection = opening.connect(path)
-        opening.prepare(connection, path, ManualClock(), migrate=None)
-        connection.execute("UPDATE hw_log SET incarnation = ?", (incarnation,)).fetchall()
+        opening.prepare(connection, path, ManualClock(), migrate=None, incarnation=incarnation)
         connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
         connection.close()
         return path.read_bytes()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING, Any, Protocol
@@ -38,6 +38,12 @@ class Node:
     @property
     def label(self) -> str:
         return f"{self.name}.{self.life}"
+
+    def start(self, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[None]:
+        """A task of this process. The world ends if it fails."""
+        task = asyncio.create_task(work, name=name)
+        task.add_done_callback(self.world.ended)
+        return task
 
     def log(self, registry: Registry | None = None, options: LogOptions | None = None) -> Log:
         """The real log, with the world's time and chance."""

@@ -128,7 +128,7 @@ class World:
         if late:
             raise InvariantBroken("I8", "processes do not end", tasks=sorted(task.get_name() for task in late))
         await asyncio.sleep(_PATIENCE)
-        check_idle()
+        await check_idle()
         if left := self.storage.left():
             raise InvariantBroken("I8", "something is left open", left=left)
 
@@ -156,7 +156,7 @@ class World:
             )  # fmt: skip
             self.nodes[name] = node
             main = self._mains[name] = self.loop.create_task(self.workload.run(node), name=f"main {node.label}")
-        main.add_done_callback(self._ended)
+        main.add_done_callback(self.ended)
 
     def crash(self, name: str) -> None:
         """Kill a process here and now, and have it restarted after a while."""
@@ -170,7 +170,7 @@ class World:
         with self.loop.process("world"):
             self.loop.call_later(self.random.choice((0.001, 0.05, 0.5, 3.0)), self._start, name)
 
-    def _ended(self, main: asyncio.Task[None]) -> None:
+    def ended(self, main: asyncio.Task[None]) -> None:
         error = None if main.cancelled() else main.exception()
         if error is not None:
             self._trouble.append(error)

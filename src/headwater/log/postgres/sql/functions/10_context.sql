@@ -2,7 +2,7 @@
 
 -- The database's clock in microseconds, read anew at each call; a test that needs another time replaces it.
 CREATE OR REPLACE FUNCTION headwater.now_us() RETURNS bigint
-    LANGUAGE sql VOLATILE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+    LANGUAGE sql VOLATILE PARALLEL SAFE
     RETURN (extract(epoch FROM clock_timestamp()) * 1000000)::bigint;
 
 -- Let the rest of this transaction act for these tenants. Row-level security shows a server nothing else.

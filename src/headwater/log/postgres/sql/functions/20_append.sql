@@ -25,14 +25,16 @@
 -- sub-transactions a call (each costs more than the rest of the call).
 CREATE OR REPLACE FUNCTION headwater.append(
     shard smallint,
-    stream_tenants text[], stream_types text[], stream_ids text[],
+    stream_tenants text[], stream_types text[], stream_ids text[], stream_heads bigint[],
     call_ends int[], write_streams int[], write_expects bigint[], write_skips boolean[], write_ends int[],
-    event_streams int[], event_ids uuid[], event_types text[], schema_versions int[], spec_versions int[],
-    occurred_ats bigint[], run_ids text[], correlation_ids text[], causation_ids text[], actors text[],
-    traceparents text[], encodings text[], datas bytea[], metadatas bytea[], blobs bytea[], digests bytea[],
+    event_streams int[], event_offsets int[], event_ids uuid[], event_types text[], schema_versions int[],
+    spec_versions int[], occurred_ats bigint[], run_ids text[], correlation_ids text[], causation_ids text[],
+    actors text[], traceparents text[], encodings text[], datas bytea[], metadatas bytea[], blobs bytea[],
+    digests bytea[],
     side_calls int[], side_tenants text[], side_kinds text[], side_keys text[], side_names text[],
     side_numbers bigint[], side_priorities int[], side_datas bytea[],
-    new_tenants text[], acting text[],
+    new_tenants text[], careful boolean, acting text[],
+    OUT last_position bigint, OUT heads bigint[],
     OUT positions bigint[], OUT versions bigint[], OUT known boolean[], OUT refused jsonb
 )
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -40,12 +42,114 @@ CREATE OR REPLACE FUNCTION headwater.append(
     SET plan_cache_mode = force_generic_plan SET jit = off
 AS $$
 DECLARE
-    last record;
-    last_position bigint;
-    last_chain bytea;
+    chain bytea;
     now_us bigint;
     now_bytes bytea;
-    heads bigint[];               -- by stream: its version, moved on by each accepted call
+    clean boolean;
+    has_side CONSTANT boolean := cardinality(side_kinds) > 0;
+    chains bytea[] := digests;
+BEGIN
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        RAISE EXCEPTION 'Appends need the isolation level READ COMMITTED, not %.',
+            upper(current_setting('transaction_isolation')) USING ERRCODE = 'HW002';
+    END IF;
+    IF current_setting('synchronous_commit') = 'off' THEN
+        PERFORM set_config('synchronous_commit', 'on', true);
+    END IF;
+    IF acting IS NOT NULL THEN
+        PERFORM headwater.act_for(acting);
+    END IF;
+
+    IF pg_advisory_xact_lock(1214731852, shard) IS NULL THEN
+        RAISE EXCEPTION 'The lock was not given.';
+    END IF;
+
+    IF cardinality(new_tenants) > 0 THEN
+        INSERT INTO headwater.tenants AS t (tenant, shard)
+        SELECT n, append.shard FROM unnest(new_tenants) n ORDER BY n ON CONFLICT DO NOTHING;
+    END IF;
+
+    -- The tail, each stream's version and whether it is the expected one, and whether any id is known.
+    SELECT coalesce(p.position, 0), coalesce(p.chain, decode(repeat('00', 32), 'hex')),
+        greatest(headwater.now_us(), p.recorded_at), h.heads,
+        NOT h.moved AND NOT EXISTS (
+            SELECT FROM unnest(event_ids, event_streams) i(id, stream)
+            JOIN headwater.events k ON k.event_id = i.id AND k.tenant = stream_tenants[i.stream])
+    INTO last_position, chain, now_us, heads, clean
+    FROM headwater.place(shard) p, (
+        SELECT array_agg(v.head) AS heads, coalesce(bool_or(v.head <> v.expected), false) AS moved FROM (
+            SELECT s.expected, coalesce((
+                SELECT e.version FROM headwater.events e
+                WHERE e.stream_id = s.id AND e.tenant = s.tenant AND e.stream_type = s.type
+                ORDER BY e.version DESC LIMIT 1), 0) AS head
+            FROM unnest(stream_tenants, stream_types, stream_ids, stream_heads) s(tenant, type, id, expected)
+        ) v
+    ) h;
+
+    IF clean AND has_side THEN
+        clean := headwater.judge_side(cardinality(call_ends), side_calls, side_tenants, side_kinds, side_keys,
+                                      side_names, side_numbers) IS NULL;
+    END IF;
+    IF careful OR NOT clean THEN
+        SELECT j.positions, j.versions, j.known, j.refused INTO positions, versions, known, refused
+        FROM headwater.judge(
+            shard, stream_tenants, stream_types, stream_ids, stream_heads, call_ends, write_streams, write_expects,
+            write_skips, write_ends, event_streams, event_offsets, event_ids, event_types, schema_versions,
+            spec_versions, occurred_ats, run_ids, correlation_ids, causation_ids, actors, traceparents, encodings,
+            datas, metadatas, blobs, digests, side_calls, side_tenants, side_kinds, side_keys, side_names,
+            side_numbers, side_priorities, side_datas, last_position, chain, now_us, heads) j;
+        RETURN;
+    END IF;
+
+    -- Nothing is in the way of any call. The chain is the one thing that is made event by event.
+    now_bytes := int8send(now_us);
+    FOR e IN 1 .. cardinality(digests) LOOP
+        chain := sha256(chain || int8send(last_position + e) || int8send(heads[event_streams[e]] + event_offsets[e])
+                        || now_bytes || digests[e]);
+        chains[e] := chain;
+    END LOOP;
+
+    INSERT INTO headwater.events (
+        position, version, occurred_at, recorded_at, event_id, schema_version, spec_version, shard, tenant, stream_type,
+        stream_id, type, encoding, digest, chain, run_id, correlation_id, causation_id, actor, traceparent, blob,
+        metadata, data)
+    SELECT last_position + n.i, heads[n.stream] + n.stream_offset, n.occurred_at, now_us, n.event_id, n.schema_version,
+        n.spec_version, append.shard, stream_tenants[n.stream], stream_types[n.stream], stream_ids[n.stream], n.type,
+        n.encoding, n.digest, n.chain, n.run_id, n.correlation_id, n.causation_id, n.actor, n.traceparent, n.blob,
+        n.metadata, n.data
+    FROM unnest(event_streams, event_offsets, chains, event_ids, event_types, schema_versions, spec_versions,
+                occurred_ats, run_ids, correlation_ids, causation_ids, actors, traceparents, encodings, datas,
+                metadatas, blobs, digests) WITH ORDINALITY
+        n(stream, stream_offset, chain, event_id, type, schema_version, spec_version, occurred_at, run_id,
+          correlation_id, causation_id, actor, traceparent, encoding, data, metadata, blob, digest, i);
+
+    IF has_side THEN
+        PERFORM headwater.apply_side(now_us, side_tenants, side_kinds, side_keys, side_names, side_numbers,
+                                     side_priorities, side_datas);
+    END IF;
+END
+$$;
+
+-- The same, call by call, when something is known already or has to be refused: as rules.py says.
+-- `heads` are the streams' versions; they move on with each accepted call.
+CREATE OR REPLACE FUNCTION headwater.judge(
+    shard smallint,
+    stream_tenants text[], stream_types text[], stream_ids text[], stream_heads bigint[],
+    call_ends int[], write_streams int[], write_expects bigint[], write_skips boolean[], write_ends int[],
+    event_streams int[], event_offsets int[], event_ids uuid[], event_types text[], schema_versions int[],
+    spec_versions int[], occurred_ats bigint[], run_ids text[], correlation_ids text[], causation_ids text[],
+    actors text[], traceparents text[], encodings text[], datas bytea[], metadatas bytea[], blobs bytea[],
+    digests bytea[],
+    side_calls int[], side_tenants text[], side_kinds text[], side_keys text[], side_names text[],
+    side_numbers bigint[], side_priorities int[], side_datas bytea[],
+    last_position bigint, last_chain bytea, now_us bigint, heads bigint[],
+    OUT positions bigint[], OUT versions bigint[], OUT known boolean[], OUT refused jsonb
+)
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    last record;
+    now_bytes bytea;
     olds bigint[];                -- by event: the position that its id has already, if it has one
     old_versions bigint[];
     sames boolean[];
@@ -65,37 +169,7 @@ DECLARE
     e int;
     has_side CONSTANT boolean := cardinality(side_kinds) > 0;
 BEGIN
-    IF current_setting('transaction_isolation') <> 'read committed' THEN
-        RAISE EXCEPTION 'Appends need the isolation level READ COMMITTED, not %.',
-            upper(current_setting('transaction_isolation')) USING ERRCODE = 'HW002';
-    END IF;
-    IF current_setting('synchronous_commit') = 'off' THEN
-        PERFORM set_config('synchronous_commit', 'on', true);
-    END IF;
-    IF acting IS NOT NULL THEN
-        PERFORM headwater.act_for(acting);
-    END IF;
-
-    PERFORM pg_advisory_xact_lock(1214731852, shard);
-
-    IF cardinality(new_tenants) > 0 THEN
-        INSERT INTO headwater.tenants AS t (tenant, shard)
-        SELECT n, append.shard FROM unnest(new_tenants) n ORDER BY n ON CONFLICT DO NOTHING;
-    END IF;
-
-    SELECT * INTO last FROM headwater.place(shard);
-    last_position := coalesce(last.position, 0);
-    last_chain := coalesce(last.chain, decode(repeat('00', 32), 'hex'));
-    now_us := greatest(headwater.now_us(), last.recorded_at);
     now_bytes := int8send(now_us);
-
-    SELECT array_agg(coalesce(h.version, 0) ORDER BY s.i) INTO heads
-    FROM unnest(stream_tenants, stream_types, stream_ids) WITH ORDINALITY s(tenant, type, id, i)
-    LEFT JOIN LATERAL (
-        SELECT v.version FROM headwater.events v
-        WHERE v.stream_id = s.id AND v.tenant = s.tenant AND v.stream_type = s.type
-        ORDER BY v.version DESC LIMIT 1
-    ) h ON true;
 
     -- Which ids are in the log already? Mostly none; then the arrays stay NULL.
     FOR last IN
@@ -235,7 +309,7 @@ BEGIN
             position, version, occurred_at, recorded_at, event_id, schema_version, spec_version, shard, tenant, stream_type,
             stream_id, type, encoding, digest, chain, run_id, correlation_id, causation_id, actor, traceparent, blob,
             metadata, data)
-        SELECT n.position, n.version, n.occurred_at, now_us, n.event_id, n.schema_version, n.spec_version, append.shard,
+        SELECT n.position, n.version, n.occurred_at, now_us, n.event_id, n.schema_version, n.spec_version, judge.shard,
             stream_tenants[n.stream], stream_types[n.stream], stream_ids[n.stream], n.type, n.encoding, n.digest, n.chain,
             n.run_id, n.correlation_id, n.causation_id, n.actor, n.traceparent, n.blob, n.metadata, n.data
         FROM unnest(event_streams, positions, versions, chains, event_ids, event_types, schema_versions, spec_versions,

@@ -1,6 +1,6 @@
 -- Side rows of an append: judged below the shard's lock before anything is written, and changed after.
 
--- For each call, the first guard that refuses it. Fences are locked here, in the order in which claims lock them, and
+-- For each call, the first guard that refuses it; NULL when none refuses any. Fences are locked here, in the order in which claims lock them, and
 -- read by a later statement, so that a claim which was waited for is seen.
 CREATE OR REPLACE FUNCTION headwater.judge_side(
     calls int, side_calls int[], side_tenants text[], side_kinds text[], side_keys text[], side_names text[],
@@ -9,7 +9,8 @@ CREATE OR REPLACE FUNCTION headwater.judge_side(
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    guards jsonb[] := array_fill(NULL::jsonb, ARRAY[calls]);
+    none CONSTANT jsonb[] := array_fill(NULL::jsonb, ARRAY[calls]);
+    guards jsonb[];
     refusal record;
 BEGIN
     IF side_kinds && ARRAY['fence', 'close', 'wake'] THEN
@@ -27,6 +28,7 @@ BEGIN
             WHERE s.kind = 'fence' AND f.epoch IS DISTINCT FROM s.number
             ORDER BY s.i DESC
         LOOP
+            guards := coalesce(guards, none);
             guards[refusal.call] := refusal.facts;
         END LOOP;
     END IF;
@@ -44,6 +46,7 @@ BEGIN
                               WHEN 'give' THEN k.holder IS DISTINCT FROM s.name END
             ORDER BY s.i DESC
         LOOP
+            guards := coalesce(guards, none);
             IF guards[refusal.call] IS NULL OR (guards[refusal.call] ->> 'order')::bigint > refusal.i THEN
                 guards[refusal.call] := refusal.facts;
             END IF;
@@ -63,6 +66,7 @@ BEGIN
                     SELECT FROM headwater.ready r WHERE r.tenant = s.tenant AND r.queue = s.name AND r.key = s.key) END
             ORDER BY s.i DESC
         LOOP
+            guards := coalesce(guards, none);
             IF guards[refusal.call] IS NULL OR (guards[refusal.call] ->> 'order')::bigint > refusal.i THEN
                 guards[refusal.call] := refusal.facts;
             END IF;

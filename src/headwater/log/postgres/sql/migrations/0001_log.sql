@@ -126,20 +126,21 @@ CREATE UNLOGGED TABLE headwater.staged (
     number bigint GENERATED ALWAYS AS IDENTITY,
     tenant text COLLATE "C" NOT NULL CHECK (tenant <> ''),
     shard smallint NOT NULL,
-    stream_tenants text[], stream_types text[], stream_ids text[],
+    stream_tenants text[], stream_types text[], stream_ids text[], stream_heads bigint[],
     call_ends int[], write_streams int[], write_expects bigint[], write_skips boolean[], write_ends int[],
-    event_streams int[], event_ids uuid[], event_types text[], schema_versions int[], spec_versions int[],
-    occurred_ats bigint[], run_ids text[], correlation_ids text[], causation_ids text[], actors text[],
-    traceparents text[], encodings text[], datas bytea[], metadatas bytea[], blobs bytea[], digests bytea[],
+    event_streams int[], event_offsets int[], event_ids uuid[], event_types text[], schema_versions int[],
+    spec_versions int[], occurred_ats bigint[], run_ids text[], correlation_ids text[], causation_ids text[],
+    actors text[], traceparents text[], encodings text[], datas bytea[], metadatas bytea[], blobs bytea[],
+    digests bytea[],
     side_calls int[], side_tenants text[], side_kinds text[], side_keys text[], side_names text[],
     side_numbers bigint[], side_priorities int[], side_datas bytea[],
-    new_tenants text[],
+    new_tenants text[], careful boolean,
     PRIMARY KEY (xact, number)
 );
 
 -- The tenants that this transaction acts for, where its role may not cross them.
 CREATE FUNCTION headwater.acting_for() RETURNS text[]
-    LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+    LANGUAGE sql STABLE PARALLEL SAFE
     RETURN string_to_array(current_setting('headwater.tenants', true), E'\x1f');
 
 DO $$

@@ -1,0 +1,127 @@
+"""Running seeds: one world a seed, and for one that fails, why, and how to see it again.
+
+A failure is shortened by leaving out faults of its plan, in halves, then one by one, as long as what is left fails in
+the same way. What is printed is what is needed to understand it: the faults that matter and the last steps.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+from headwater.testing.invariants import InvariantBroken
+from headwater.testing.simulation.faults import Fault, draw_faults
+from headwater.testing.simulation.log_workload import LogWorkload
+from headwater.testing.simulation.mutants import MUTANTS
+from headwater.testing.simulation.workload import Workload
+from headwater.testing.simulation.world import Ended, Setup, World
+
+Workloads = Callable[[int], Workload]
+_MOST_RUNS = 120
+_STEPS = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a world failed."""
+
+    invariant: str
+    what: str
+    facts: dict[str, Any]
+    where: str
+    steps: tuple[str, ...]
+    fingerprint: str
+
+    def same_as(self, other: Failure) -> bool:
+        return (self.invariant, self.what) == (other.invariant, other.what)
+
+
+class SimulationFailure(AssertionError):  # noqa: N818
+    """A seed that failed, with what is left of its faults."""
+
+    def __init__(
+        self, setup: Setup, failure: Failure, faults: Sequence[Fault], drawn: int, mutant: str | None = None
+    ) -> None:
+        self.setup, self.failure, self.faults, self.mutant = setup, failure, tuple(faults), mutant
+        self.command = command(setup, mutant)
+        facts = [f"    {name}: {value!r}" for name, value in failure.facts.items()]
+        lines = [
+            f"{failure.invariant}: {failure.what}",
+            *facts,
+            f"Again: {self.command}",
+            f"Faults that matter ({len(faults)} of {drawn}):",
+            *[f"    {fault}" for fault in faults],
+            "The last steps:",
+            *[f"    {step}" for step in failure.steps[-_STEPS:]],
+        ]
+        if failure.where:
+            lines += ["Where:", failure.where]
+        super().__init__("\n".join(lines))
+
+
+def command(setup: Setup, mutant: str | None = None) -> str:
+    """What replays a seed."""
+    planted = f" --mutant {mutant}" if mutant else ""
+    return f"headwater simulate --seed {setup.seed} --mode {setup.mode} --storage {setup.storage}{planted}"
+
+
+def simulate(
+    setup: Setup, *, workload: Workloads = LogWorkload, mutant: str | None = None, shorten: bool = True
+) -> Ended:
+    """Live through one seed; raises `SimulationFailure`."""
+    with MUTANTS[mutant].planted() if mutant else nullcontext():
+        faults = plan(setup, workload)
+        ended = _live(setup, workload, faults)
+        if isinstance(ended, Ended):
+            return ended
+        left = _shorten(setup, workload, faults, ended) if shorten else faults
+        if len(left) < len(faults):
+            again = _live(setup, workload, left)
+            ended = again if isinstance(again, Failure) else ended
+        raise SimulationFailure(setup, ended, left, len(faults), mutant)
+
+
+def plan(setup: Setup, workload: Workloads = LogWorkload) -> list[Fault]:
+    """The faults that a seed draws."""
+    work = workload(setup.seed)
+    return draw_faults(setup.seed, work.processes, work.seconds, remote=setup.storage != "sqlite")
+
+
+def _live(setup: Setup, workload: Workloads, faults: Sequence[Fault]) -> Ended | Failure:
+    world = World(setup, workload(setup.seed), faults)
+    try:
+        return world.live()
+    except InvariantBroken as broken:
+        return _failure(world, broken.name, broken.what, broken.facts, "")
+    except Exception as error:  # noqa: BLE001  whatever the program did not expect is a failure of it
+        where = "".join(traceback.format_exception(error)[-12:])
+        return _failure(world, "error", type(error).__name__, {"error": str(error)}, where)
+    finally:
+        world.close()
+
+
+def _failure(world: World, name: str, what: str, facts: dict[str, Any], where: str) -> Failure:
+    steps = tuple(f"{step} {time:.6f} {label}" for step, time, label in world.loop.trace)
+    return Failure(name, what, facts, where, steps, world.fingerprint([]))
+
+
+def _shorten(setup: Setup, workload: Workloads, faults: Sequence[Fault], failure: Failure) -> Sequence[Fault]:
+    """A smaller plan that fails in the same way."""
+    left, size, runs = list(faults), len(faults), 0
+    while size and runs < _MOST_RUNS:
+        start, smaller = 0, False
+        while start < len(left) and runs < _MOST_RUNS:
+            fewer = left[:start] + left[start + size :]
+            ended = _live(setup, workload, fewer)
+            runs += 1
+            if isinstance(ended, Failure) and ended.same_as(failure):
+                left, smaller = fewer, True
+            else:
+                start += size
+        if size == 1 and not smaller:
+            break
+        size = max(size // 2, 1) if size > 1 else (1 if smaller else 0)
+    return left

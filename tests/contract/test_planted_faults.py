@@ -1,0 +1,138 @@
+"""The contract suite can fail: each fault planted in a backend is caught by the test that is meant to catch it.
+
+A contract that passes on everything proves nothing. The same tests pass on the backends without the faults.
+"""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import Phase, settings
+
+from headwater.errors import HeadwaterError
+from headwater.log import group, live, rules, transfer, verify
+from headwater.log.sqlite import append as sqlite_append
+from headwater.log.sqlite import backend as sqlite_backend
+from headwater.testing.contract import LogContract, Site, behaviour, following
+from tests.contract import faults
+from tests.contract.sites import MemorySite, PostgresSite, SqliteSite
+from tests.servers.postgres import Template
+
+CAUGHT = (AssertionError, HeadwaterError, TimeoutError, ExceptionGroup, pytest.fail.Exception, IndexError)
+
+
+def catches(name: str, site: Site) -> str:
+    """The named test of the contract fails on this site; what it says."""
+    test: Callable[[Site], None] = getattr(LogContract(), name)
+    try:
+        test(site)
+    except CAUGHT as caught:
+        return repr(caught)
+    pytest.fail(f"{name} does not notice the fault")
+
+
+@pytest.fixture(autouse=True)
+def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fault that shows as waiting forever need not be waited for long."""
+    monkeypatch.setattr(behaviour, "PATIENCE", 10.0)
+    monkeypatch.setattr(following, "SOON", 0.5)
+
+
+@pytest.mark.parametrize(
+    ("fault", "test"),
+    [
+        (faults.GapsFromASequence, "test_refused_calls_leave_no_gap_between_the_others"),
+        (faults.PositionsBeforeTheLock, "test_writers_on_several_handles_and_readers_that_watch"),
+        (faults.ExpectationsFirst, "test_ids_are_looked_up_before_expectations"),
+        (faults.ExpectationsFirst, "test_an_unknown_outcome_is_settled_before_the_next_batch"),
+        (faults.UncheckedFence, "test_expecting_a_fence_fits_its_epoch"),
+        (faults.UncheckedFence, "test_an_append_after_a_claim_is_refused"),
+        (faults.UnlockedFence, "test_a_claim_and_a_stale_append_at_once_never_both_succeed"),
+        (faults.ClaimWithoutEpoch, "test_a_claim_raises_the_epoch_and_names_the_holder"),
+        (faults.LostWakes, "test_side_rows_of_a_call_take_effect_in_their_order"),
+        (faults.ReleaseWhateverCame, "test_a_release_holds_only_if_nothing_came_in"),
+        (faults.SideRowsOfRefusedCalls, "test_a_refused_call_leaves_nothing"),
+        (faults.HalfACall, "test_writes_of_one_call_stand_or_fall_together"),
+        (faults.Forgetful, "test_the_same_write_again_gives_the_same_places"),
+        (faults.Forgetful, "test_an_event_told_by_many_at_once_is_written_once"),
+        (faults.IdsOfEverybody, "test_ids_belong_to_a_tenant"),
+        (faults.WritesTwiceWhenUnsure, "test_order_is_the_order_of_answers"),
+        (faults.CursorPastTheEnd, "test_pages_bring_cursors_that_stand_behind_what_was_left_out"),
+        (faults.CursorPastTheEnd, "test_a_subscription_catches_up_and_then_follows"),
+        (faults.RepeatingCursor, "test_a_page_of_the_port_says_how_far_it_has_looked"),
+        (faults.TimeGoesBack, "test_a_clock_that_jumps_never_takes_recorded_time_back"),
+        (faults.TimeGoesBack, "test_a_log_whose_last_event_is_of_the_future_goes_on_from_there"),
+        (faults.LastIsLeftOut, "test_reading_until_a_time_gives_what_was_recorded_by_then"),
+        (faults.SnapshotsAreTruth, "test_wrong_snapshots_are_passed_over"),
+        (faults.SnapshotsAreTruth, "test_a_snapshot_of_another_history_is_passed_over"),
+        (faults.EverybodysRows, "test_tenants_do_not_see_each_others_rows"),
+        (faults.KeepsHalfAnImport, "test_a_cut_off_or_altered_export_is_refused_and_nothing_is_imported"),
+    ],
+)
+def test_a_faulty_backend_is_caught(fault: faults.Fault, test: str) -> None:
+    catches(test, MemorySite(fault))
+
+
+def _unlinked(previous: bytes, *rest: Any) -> bytes:
+    from headwater.events.digest import link
+
+    return link(bytes(32), *rest)
+
+
+async def _only_hints(self: live.Live) -> None:
+    """A watcher that believes hints and asks nobody."""
+    while self._waiters:
+        await self._backend.hints.wait(3600)
+        self.saw((await self._backend.tail(0)).position)
+
+
+async def _believes_hints(self: live.Live, position: int) -> None:
+    self._tail = max(self._tail, position + 1)
+
+
+async def _no_retry(self: group.GroupCommit, batch: Any) -> Any:
+    return await self._flush([pending.prepared.call for pending in batch])
+
+
+def _newest_first(self: group.GroupCommit) -> Any:
+    batch = [self._queue.pop()]
+    self._queued -= batch[0].prepared.weight
+    return batch
+
+
+@pytest.mark.parametrize(
+    ("where", "name", "fault", "test"),
+    [
+        (rules, "link", _unlinked, "test_the_chain_is_what_it_is_said_to_be"),
+        (rules, "link", _unlinked, "test_order_is_the_order_of_answers"),
+        (live.Live, "_watch", _only_hints, "test_with_every_hint_lost_the_poll_finds_it"),
+        (group.GroupCommit, "_settle", _no_retry, "test_an_unknown_outcome_is_settled_before_the_next_batch"),
+        (group.GroupCommit, "_settle", _no_retry, "test_a_permanent_error_meets_only_its_author"),
+        (group.GroupCommit, "_take", _newest_first, "test_what_arrives_during_a_flush_goes_with_the_next"),
+        (verify, "check_event", lambda row: None, "test_every_change_of_history_is_found"),
+        (
+            transfer,
+            "check_event",
+            lambda row: None,
+            "test_a_cut_off_or_altered_export_is_refused_and_nothing_is_imported",
+        ),
+    ],
+)
+def test_a_fault_in_what_is_above_the_backends_is_caught(
+    where: Any, name: str, fault: Any, test: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(where, name, fault)
+    catches(test, MemorySite())
+
+
+@pytest.mark.parametrize("fault", [faults.SideRowsOfRefusedCalls, faults.ExpectationsFirst, faults.Forgetful])
+def test_the_state_machine_catches(fault: faults.Fault, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LogContract, "settings", settings(LogContract.settings, phases=[Phase.generate]))
+    catches("test_random_calls_agree_with_a_model_of_plain_lists", MemorySite(fault))
+
+
+def test_a_reader_that_takes_a_hint_for_truth_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live.Live, "beyond", _believes_hints)
+    catches("test_a_subscription_catches_up_and_then_follows", MemorySite())
