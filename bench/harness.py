@@ -33,7 +33,7 @@ class Scale:
 
     @classmethod
     def quick(cls) -> Scale:
-        return cls(rounds=3, events=4_000, hold=10)
+        return cls(rounds=3, events=2_500, hold=10)
 
     @classmethod
     def full(cls) -> Scale:

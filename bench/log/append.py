@@ -49,7 +49,7 @@ async def _postgres(
                 ours=partial(appends, log, events, callers),
                 limit=partial(bare.append, events),
                 limit_minimal=partial(bare.append, events, minimal=True),
-                peer=partial(peer.append_rate, recorder, events // 2, 1, peer.THREADS) if recorder else None,
+                peer=partial(peer.append_rate, recorder, events // 4, 1, peer.THREADS) if recorder else None,
             )
     result = rate_result(UNIT, goal, compared, reached=compared.ratio("ours", "limit") >= vs_limit)
     if result.vs_peer is None:

@@ -75,7 +75,7 @@ async def _measure(places: Places, scale: Scale, *, backend: str, hints: bool, g
         address, bare_address = database.worker_url, database.owner_url
     else:
         address, bare_address = f"sqlite:///{places.file('log.db')}", str(places.file("bare.db"))
-    count, pause = (scale.events // 40, 0.01) if hints else (scale.events // 100, 0.05)
+    count, pause = (scale.events // 25, 0.01) if hints else (scale.events // 60, 0.05)
     rounds: list[tuple[dict[str, float], dict[str, float]]] = []
     async with open_log(address, OrderPlaced) as log, bare_sender(backend, bare_address) as bare:
 

@@ -1,9 +1,8 @@
 """The whole log in pages of 1,000, raw and typed.
 
 Raw: every event's position and stored bytes are looked at. The limit is the bare driver over a table with the same
-columns, the peer its recorder's `select_notifications`. Typed: every event becomes its model. The limit is Pydantic
-validating the same payloads from a list in memory, without any database; `limit_driver` is the bare driver and that
-validation together.
+columns, the peer its recorder's `select_notifications`. Typed: every event becomes its model. The limit is the bare driver with Pydantic validating each payload as it comes;
+`limit_validation` is Pydantic alone, over a list of payloads in memory, which no reader of a database could reach.
 """
 
 from __future__ import annotations
@@ -85,11 +84,11 @@ async def _compare(
     if typed:
         stored = [row.data or b"" for row in rows(count, 32)]
         compared = await compare(
-            scale.rounds, ours=mine, limit=partial(validations, stored), limit_driver=driver
+            scale.rounds, ours=mine, limit=driver, limit_validation=partial(validations, stored)
         )
         reached = compared.ratio("ours", "limit") >= 0.5
         return rate_result(
-            UNIT, goal, compared, reached=reached, vs_driver=compared.ratio("ours", "limit_driver")
+            UNIT, goal, compared, reached=reached, vs_validation=compared.ratio("ours", "limit_validation")
         )
     compared = await compare(
         scale.rounds,

@@ -90,11 +90,13 @@ class SqliteSite(Site):
             return [text for (text,) in connection.execute("SELECT text FROM notes")]
 
     @asynccontextmanager
-    async def hold(self, fence: str) -> AsyncIterator[None]:
+    async def hold(self, fence: str, *, claim: bool = False) -> AsyncIterator[None]:
         with _connected(self.path) as connection:
             connection.execute("BEGIN IMMEDIATE")
+            if claim:
+                connection.execute("UPDATE hw_fences SET epoch = epoch + 1 WHERE key = ?", (fence,))
             yield
-            connection.execute("ROLLBACK")
+            connection.execute("COMMIT")
 
     @asynccontextmanager
     async def old_snapshot(self) -> AsyncIterator[None]:
@@ -170,8 +172,10 @@ class PostgresSite(Site):
         return [row["text"] for row in rows]
 
     @asynccontextmanager
-    async def hold(self, fence: str) -> AsyncIterator[None]:
-        async with self._transaction("SELECT FROM headwater.fences WHERE key = $1 FOR UPDATE", fence):
+    async def hold(self, fence: str, *, claim: bool = False) -> AsyncIterator[None]:
+        raised = "UPDATE headwater.fences SET epoch = epoch + 1 WHERE key = $1"
+        locked = "SELECT FROM headwater.fences WHERE key = $1 FOR UPDATE"
+        async with self._transaction(raised if claim else locked, fence):
             yield
 
     @asynccontextmanager

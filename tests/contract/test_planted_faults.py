@@ -15,6 +15,8 @@ from headwater.errors import HeadwaterError
 from headwater.log import group, live, rules, transfer, verify
 from headwater.log.sqlite import append as sqlite_append
 from headwater.log.sqlite import backend as sqlite_backend
+from headwater.log.sqlite import restore as sqlite_restore
+from headwater.log.write import Fence
 from headwater.testing.contract import LogContract, Site, behaviour, following
 from tests.contract import faults
 from tests.contract.sites import MemorySite, PostgresSite, SqliteSite
@@ -36,7 +38,7 @@ def catches(name: str, site: Site) -> str:
 @pytest.fixture(autouse=True)
 def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
     """A fault that shows as waiting forever need not be waited for long."""
-    monkeypatch.setattr(behaviour, "PATIENCE", 10.0)
+    monkeypatch.setattr(behaviour, "PATIENCE", 3.0)
     monkeypatch.setattr(following, "SOON", 0.5)
 
 
@@ -61,6 +63,7 @@ def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
         (faults.WritesTwiceWhenUnsure, "test_order_is_the_order_of_answers"),
         (faults.CursorPastTheEnd, "test_pages_bring_cursors_that_stand_behind_what_was_left_out"),
         (faults.CursorPastTheEnd, "test_a_subscription_catches_up_and_then_follows"),
+        (faults.HintsAreTruth, "test_a_hint_without_an_event_makes_nothing_up"),
         (faults.RepeatingCursor, "test_a_page_of_the_port_says_how_far_it_has_looked"),
         (faults.TimeGoesBack, "test_a_clock_that_jumps_never_takes_recorded_time_back"),
         (faults.TimeGoesBack, "test_a_log_whose_last_event_is_of_the_future_goes_on_from_there"),
@@ -86,10 +89,6 @@ async def _only_hints(self: live.Live) -> None:
     while self._waiters:
         await self._backend.hints.wait(3600)
         self.saw((await self._backend.tail(0)).position)
-
-
-async def _believes_hints(self: live.Live, position: int) -> None:
-    self._tail = max(self._tail, position + 1)
 
 
 async def _no_retry(self: group.GroupCommit, batch: Any) -> Any:
@@ -133,6 +132,79 @@ def test_the_state_machine_catches(fault: faults.Fault, monkeypatch: pytest.Monk
     catches("test_random_calls_agree_with_a_model_of_plain_lists", MemorySite(fault))
 
 
-def test_a_reader_that_takes_a_hint_for_truth_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live.Live, "beyond", _believes_hints)
-    catches("test_a_subscription_catches_up_and_then_follows", MemorySite())
+async def _restores_as_it_comes(lane: Any, source: Any, incarnation: Any, side: Any) -> int:
+    """Each stretch of an import is a transaction of its own."""
+    count = 0
+    async for part in source:
+
+        async def one(part: Any = part) -> Any:
+            yield part
+
+        count = await sqlite_restore.restore(lane, one(), incarnation, side) if not count else count
+    return count
+
+
+def _passes_fences(row: Any, tenant: str, view: Any, judged: Any = rules._refuse_guard) -> Any:
+    return None if isinstance(row, Fence) else judged(row, tenant, view)
+
+
+SQLITE_FAULTS: list[tuple[Any, str, Any, str]] = [
+    (rules, "link", _unlinked, "test_the_chain_is_what_it_is_said_to_be"),
+    (sqlite_append.Appender, "_check_refused", lambda *_: None, "test_ids_are_looked_up_before_expectations"),
+    (rules, "_refuse_guard", _passes_fences, "test_a_claim_and_a_stale_append_at_once_never_both_succeed"),
+    (sqlite_append.Appender, "holder", lambda *_: None, "test_a_key_is_taken_once"),
+    (sqlite_append, "transact", lambda connection, body: body(connection), "test_order_is_the_order_of_answers"),
+    (sqlite_backend, "restore", _restores_as_it_comes, "test_a_cut_off_or_altered_export_is_refused_and_nothing_is_imported"),
+]
+
+
+@pytest.mark.parametrize(("where", "name", "fault", "test"), SQLITE_FAULTS)
+def test_a_fault_in_sqlite_is_caught(
+    where: Any, name: str, fault: Any, test: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(where, name, fault)
+    catches(test, SqliteSite(tmp_path))
+
+
+LOCK = "pg_advisory_xact_lock(1214731852, shard)"
+GENESIS = "decode(repeat('00', 32), 'hex')"
+DRAWN = "nextval('headwater.drawn') - 1"
+
+
+@pytest.mark.parametrize(
+    ("function", "changes", "test"),
+    [
+        ("append", {LOCK: "now()"}, "test_writers_on_several_handles_and_readers_that_watch"),
+        (
+            "append",
+            {LOCK: "now()", "SELECT coalesce(p.position, 0)": f"SELECT {DRAWN}"},
+            "test_an_append_stuck_in_the_middle_is_never_overtaken",
+        ),
+        ("append", {"sha256(chain ||": f"sha256({GENESIS} ||"}, "test_the_chain_is_what_it_is_said_to_be"),
+        ("judge", {"IF olds IS NOT NULL THEN": "IF false THEN"}, "test_ids_are_looked_up_before_expectations"),
+        ("judge", {"CASE WHEN accepted[s.call] THEN s.kind END": "s.kind"}, "test_a_refused_call_leaves_nothing"),
+        (
+            "judge_side",
+            {"FOR NO KEY UPDATE OF f": ""},
+            "test_an_append_waits_for_a_claim_that_is_under_way_and_is_refused",
+        ),
+        ("apply_side", {"count(*) AS wakes": "1 AS wakes"}, "test_side_rows_of_a_call_take_effect_in_their_order"),
+    ],
+)
+def test_a_fault_in_postgres_is_caught(
+    function: str, changes: dict[str, str], test: str, postgres_template: Template
+) -> None:
+    site = PostgresSite(postgres_template)
+    try:
+        site.alter("CREATE SEQUENCE headwater.drawn")
+        site.alter("GRANT USAGE ON SEQUENCE headwater.drawn TO headwater_worker")
+        name = f"'headwater.{function}'::regproc"
+        [found] = site.database.server.fetch(f"SELECT pg_get_functiondef({name})", database=site.database.name)
+        code = found[0]
+        for there, fault in changes.items():
+            assert there in code, f"{function} no longer says {there!r}: plant the fault anew"
+            code = code.replace(there, fault)
+        site.alter(code)
+        catches(test, site)
+    finally:
+        site.drop()

@@ -10,6 +10,9 @@ from tests.servers.postgres import Template
 
 
 class TestPostgres(LogContract):
+    # some 1,400 connections, one after the other
+    test_a_cut_after_each_byte_sent = pytest.mark.timeout(180)(LogContract.test_a_cut_after_each_byte_sent)
+
     @pytest.fixture
     def site(self, postgres_template: Template) -> Iterator[PostgresSite]:
         site = PostgresSite(postgres_template)

@@ -89,7 +89,7 @@ async def _show(
 async def _find(
     log: Log, what: str, tenant: str | None, at_version: int | None, until: datetime | None
 ) -> AsyncIterator[Recorded]:
-    one = await _at_position(log, int(what)) if what.isdecimal() else await _by_id(log, what, tenant)
+    one = await _at_position(log, int(what), tenant) if what.isdecimal() else await _by_id(log, what, tenant)
     if one is not None:
         events = log.stream(one.stream, from_version=one.version, to_version=one.version)
     else:
@@ -101,12 +101,13 @@ async def _find(
         yield recorded
 
 
-async def _at_position(log: Log, position: int) -> Recorded | None:
+async def _at_position(log: Log, position: int, tenant: str | None) -> Recorded | None:
     before = await log.backend.place(DEFAULT_SHARD, position - 1) if position else None
     if before is None:
         return None
-    async for recorded in log.read(Cursor(log.info.incarnation, {DEFAULT_SHARD: before}), page=1):
-        return recorded
+    after = Cursor(log.info.incarnation, {DEFAULT_SHARD: before})
+    async for recorded in log.read(after, tenant=tenant, page=1):
+        return recorded if recorded.position == position else None
     return None
 
 

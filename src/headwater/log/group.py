@@ -9,7 +9,9 @@ Why it is right.
   nothing else goes before: what was written the first time is found by its ids (rule 1 of `rules`), the rest is
   judged then. Sending the next batch first could put a caller's later write before its earlier one.
 - A batch that the database refuses for good is halved until the call that causes it stands alone and only its author
-  sees the error. Halves go in order. Trouble that would meet every call (a full disk) is not halved.
+  sees the error. Halves go in order. Trouble that would meet every call (a full disk) is not halved. After an unknown
+  outcome a refusal says nothing of the first attempt: trouble that meets every call is then waited out, and the author
+  of a call that is refused alone is told that its outcome is unknown.
 - No batch names an event id or a side row twice (but fences and wake marks may be shared): a call that would, starts
   the next batch. So a backend may judge a batch with one look-up of each kind.
 - A write that nobody awaits starts no flush of its own: it rides with the next one, or goes after `linger` seconds. So
@@ -173,25 +175,37 @@ class GroupCommit:
             self._room.set_result(None)
             self._room = None
 
-    async def _settle(self, batch: Sequence[Pending]) -> Sequence[Outcome]:
-        """Write a batch until its outcome is known, for each call of it."""
+    async def _settle(self, batch: Sequence[Pending], *, unknown: bool = False) -> Sequence[Outcome]:
+        """Write a batch until its outcome is known, for each call of it. `unknown`: an earlier attempt may be in."""
         calls = [pending.prepared.call for pending in batch]
         delay = 0.01
         while True:
             try:
                 return await self._flush(calls)
-            except (BatchUnknown, BatchRetry):
-                await asyncio.sleep(delay * (0.5 + self._random.random()))
-                delay = min(delay * 2, 1.0)
+            except (BatchUnknown, BatchRetry) as error:
+                unknown = unknown or isinstance(error, BatchUnknown)
             except BatchRefused as refused:
-                if refused.everybody or len(batch) == 1:
+                if not refused.everybody and len(batch) > 1:
+                    half = len(batch) // 2
+                    first = await self._settle(batch[:half], unknown=unknown)
+                    return [*first, *await self._settle(batch[half:], unknown=unknown)]
+                if not unknown:
                     return [refused.error] * len(batch)
-                half = len(batch) // 2
-                return [*await self._settle(batch[:half]), *await self._settle(batch[half:])]
+                if not refused.everybody:
+                    return [_unknown(pending, refused.error) for pending in batch]
             except Exception as error:  # noqa: BLE001  (a defect of the backend must not leave its callers waiting)
-                unknown = OutcomeUnknown(f"The backend failed in a way it should not: {error!r}")
-                unknown.__cause__ = error
-                return [unknown] * len(batch)
+                defect = OutcomeUnknown(f"The backend failed in a way it should not: {error!r}")
+                defect.__cause__ = error
+                return [defect] * len(batch)
+            await asyncio.sleep(delay * (0.5 + self._random.random()))
+            delay = min(delay * 2, 1.0)
+
+
+def _unknown(pending: Pending, error: HeadwaterError) -> OutcomeUnknown:
+    """What is said of a call that was refused when it was sent again: its first sending may have been written."""
+    unknown = OutcomeUnknown(event_ids=_ids(pending))
+    unknown.__cause__ = error
+    return unknown
 
 
 def _fail(pending: Pending, error: HeadwaterError) -> None:

@@ -202,27 +202,6 @@ def _accept(
 def _stored(
     position: int, version: int, recorded_at: int, chain: bytes, stream: Stream, row: EventRow
 ) -> StoredRow:
-    return StoredRow(
-        position,
-        stream.tenant,
-        stream.type,
-        stream.id,
-        version,
-        row.event_id,
-        row.type,
-        row.schema_version,
-        row.spec_version,
-        row.occurred_at,
-        recorded_at,
-        row.run_id,
-        row.correlation_id,
-        row.causation_id,
-        row.actor,
-        row.traceparent,
-        row.encoding,
-        row.data,
-        row.metadata,
-        row.blob,
-        row.digest,
-        chain,
-    )
+    """The columns of an event, among which its place is put where `StoredRow` has it."""
+    place = (position, stream.tenant, stream.type, stream.id, version)
+    return StoredRow._make((*place, *row[:5], recorded_at, *row[5:], chain))

@@ -150,11 +150,16 @@ def test_doctor_sees_a_file_that_others_may_write(tmp_path: Path) -> None:
 
 
 def test_doctor_judges_the_roles_of_postgres(postgres_database: Database) -> None:
-    worker = findings(Command(Path(), postgres_database.worker_url))[1]
+    command = Command(Path(), postgres_database.worker_url)
+    command.fill(lambda log: log.append(Write(Stream("order", "o-1"), [RawEvent("order_placed", {})])))
+    worker = findings(command)[1]
     assert worker["role"][0] == "ok"
     assert worker["groups"] == ("ok", "member of headwater_worker")
     assert worker["schema"][0] == worker["row-level security"][0] == worker["definer functions"][0] == "ok"
     assert worker["chain"][0] == "ok"
+    server = findings(Command(Path(), postgres_database.server_url))[1]
+    assert server["groups"] == ("ok", "member of headwater_server")
+    assert server["chain"] == ("ok", "not looked at: this role does not see all tenants")
     owner = findings(Command(Path(), postgres_database.owner_url))[1]
     assert owner["role"][0] == "warning"
     assert "owner" in owner["role"][1]

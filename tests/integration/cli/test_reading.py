@@ -6,12 +6,14 @@ import pty
 import signal
 import subprocess
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from headwater import Log, RawEvent, Stream, Write
 from tests.integration.cli.conftest import EVIL, PROGRAM, Command, environment
+from tests.servers.postgres import Database
 
 
 def lines(text: str) -> list[dict[str, Any]]:
@@ -204,3 +206,20 @@ def test_colour_on_a_terminal_only(shop: Command, variables: dict[str, str], col
     assert process.returncode == 0
     assert (b"\x1b[1m" in shown) is coloured
     assert b"\x1b]0;" not in shown
+
+
+def test_a_role_that_sees_one_tenant_must_name_it(postgres_database: Database, tmp_path: Path) -> None:
+    worker = Command(tmp_path, postgres_database.worker_url)
+
+    async def fill(log: Log) -> None:
+        await log.append(Write(Stream("order", "o-1"), [RawEvent("order_placed", {})]))
+        await log.append(Write(Stream("order", "o-1", "acme"), [RawEvent("order_placed", {})]))
+
+    worker.fill(fill)
+    server = Command(tmp_path, postgres_database.server_url)
+    assert server("log", "tail").returncode == 3
+    assert [e["position"] for e in lines(server("log", "tail", "--tenant", "acme", "--json").stdout)] == [2]
+    assert [
+        e["position"] for e in lines(server("log", "show", "2", "--tenant", "acme", "--json").stdout)
+    ] == [2]
+    assert server("log", "show", "1", "--tenant", "acme").returncode == 3

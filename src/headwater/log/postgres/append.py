@@ -15,6 +15,8 @@ from headwater.events.clock import to_us
 from headwater.events.envelope import EventRow, Stream
 from headwater.log.port import Call, Outcome, Placed, PreparedWrite
 from headwater.log.postgres.connections import Connections
+from headwater.log.postgres.pooled import append_in_one_message
+from headwater.log.postgres.statements import queries
 from headwater.log.postgres.trouble import DRIVER_ERRORS, as_batch_error, as_connect_error, conflict
 from headwater.log.write import (
     ClearDue,
@@ -31,9 +33,6 @@ from headwater.log.write import (
     Wake,
 )
 
-ARGUMENTS: Final = 38
-APPEND: Final = f"SELECT * FROM headwater.append({', '.join(f'${n}' for n in range(1, ARGUMENTS + 1))})"
-
 _COLUMNS: Final = len(EventRow._fields)
 _NO_EVENTS: Final[list[Sequence[Any]]] = [()] * _COLUMNS
 _NO_SIDE: Final[list[Sequence[Any]]] = [()] * 8
@@ -43,7 +42,7 @@ Side = tuple[str, str, str | None, int | None, int | None, bytes | None]
 
 @dataclass(slots=True)
 class Batch:
-    """Calls as columns. A stream's index counts from 1; an event's offset is its place among its stream's events here."""
+    """Calls as columns. A stream's index counts from 1; an event's offset is its place among its stream's here."""
 
     calls: Sequence[Call]
     streams: dict[Stream, int] = field(default_factory=dict[Stream, int])
@@ -67,7 +66,7 @@ class Batch:
                 self._add(write)
                 side += write.side
             if side:
-                self.side += [(number, call.tenant, *flatten_side(row)) for row in _settle(side)]
+                self.side += [(number, call.tenant, *row) for row in flat_rows(side)]
             self.call_ends.append(len(self.write_streams))
 
     def _add(self, write: PreparedWrite) -> None:
@@ -103,14 +102,17 @@ class Batch:
             self.write_skips, self.write_ends, self.event_streams, self.event_offsets, *events, *side, new_tenants,
             self.careful, acting,
         ]  # fmt: skip
+
     def outcomes(self, record: Any) -> list[Outcome]:
         """What became of each call."""
         last, heads, positions, versions, known, refused = record
         if positions is None:
             positions = range(last + 1, last + 1 + len(self.events))
             versions = [heads[s - 1] + o for s, o in zip(self.event_streams, self.event_offsets, strict=True)]
-        refusals = {facts["call"]: facts for facts in json.loads(refused)} if refused else {}
-        streams = list(self.streams) if refusals else []
+        refusals: dict[int, dict[str, Any]] = (
+            {facts["call"]: facts for facts in json.loads(refused)} if refused else {}
+        )
+        streams: list[Stream] = list(self.streams)
         found: list[Outcome] = []
         start = 0
         for number, last_write in enumerate(self.call_ends):
@@ -125,20 +127,34 @@ class Batch:
         return found
 
 
-def _settle(rows: list[SideRow]) -> list[SideRow]:
-    """The database closes fences before it opens and wakes any: what comes before a call closes a fence can go."""
-    closing = {row.key for row in rows if isinstance(row, CloseFence)}
-    kept: list[SideRow] = []
+def flat_rows(rows: list[SideRow]) -> list[Side]:
+    """The side rows of a call. The database closes fences first, then wakes, then opens, then wakes the opened."""
+    moved = {row.key for row in rows if isinstance(row, OpenFence | CloseFence)}
+    if not moved:
+        return [flatten_side(row) for row in rows]
+    flat: list[Side] = []
+    opened: dict[str, int] = {}
+    closed = {row.key for row in rows if isinstance(row, CloseFence)}
     for row in rows:
-        if isinstance(row, CloseFence):
-            closing.discard(row.key)
-        elif isinstance(row, OpenFence | Wake) and row.key in closing:
-            continue
-        kept.append(row)
-    return kept
+        match row:
+            case OpenFence(key):
+                opened.setdefault(key, 0)
+            case CloseFence(key):
+                opened.pop(key, None)
+                flat.append(flatten_side(row))
+            case Wake(key) if key in opened:
+                opened[key] += 1
+            case Wake(key) if key in closed:
+                pass  # what a fence that this call closes had heard is gone with it
+            case _:
+                flat.append(flatten_side(row))
+    for key, wakes in opened.items():
+        flat.append(flatten_side(OpenFence(key)))
+        flat += [("wake_opened", key, None, None, None, None)] * wakes
+    return flat
 
 
-def flatten_side(row: SideRow) -> Side:
+def flatten_side(row: SideRow) -> Side:  # noqa: PLR0911 - one for each kind
     """Kind, key, name, number, priority, data."""
     match row:
         case Fence(key, epoch):
@@ -172,6 +188,7 @@ class Appender:
         self._connections = connections
         self._turns: dict[int, asyncio.Lock] = {}
         self._tenants: set[str] = set()
+        self._sql = queries()["append"]
 
     async def append(self, shard: int, calls: Sequence[Call]) -> list[Outcome]:
         """Write a batch; see `port` for what is raised when that fails as a whole."""
@@ -195,7 +212,6 @@ class Appender:
         return batch.outcomes(record)
 
     async def _send(self, connection: Any, arguments: Sequence[Any]) -> Any:
-        if not self._connections.access.pooled:
-            return await connection.fetchrow(APPEND, *arguments)
-        async with connection.transaction():
-            return await connection.fetchrow(APPEND, *arguments)
+        if self._connections.access.pooled:
+            return await append_in_one_message(connection, arguments)
+        return await connection.fetchrow(self._sql, *arguments)

@@ -43,7 +43,8 @@ class PostgresBackend:
     """A log in a Postgres database.
 
     `direct_url` reaches the server past a pooler, for LISTEN; it may also stand in the address, as
-    `?direct_url=...`. Without one behind a pooler, subscriptions poll. With `migrate`, `open` brings the schema up to date.
+    `?direct_url=...`. Without one behind a pooler, subscriptions poll. With `migrate`, `open` brings the schema up to
+    date.
     """
 
     name: str = "postgres"

@@ -148,7 +148,9 @@ class Connections:
         if self.access.crosses_tenants:
             return "BEGIN" if self.access.pooled else None
         if tenant is None:
-            raise NotSupported("This login may not cross tenants: name one, or log in as a member of headwater_worker.")
+            raise NotSupported(
+                "This login may not cross tenants: name one, or log in as a member of headwater_worker."
+            )
         return f"BEGIN; SELECT headwater.act_for(ARRAY[convert_from('\\x{tenant.encode().hex()}', 'UTF8')])"
 
     def acting(self, tenants: set[str]) -> list[str] | None:

@@ -9,13 +9,11 @@ from typing import Any, Final
 
 from headwater.errors import LogUnavailable, NotSupported, OutcomeUnknown
 from headwater.log.port import DEFAULT_SHARD, Call
-from headwater.log.postgres.append import ARGUMENTS, Batch
+from headwater.log.postgres.append import Batch
 from headwater.log.postgres.connections import Connections
+from headwater.log.postgres.statements import queries
 from headwater.log.postgres.trouble import DRIVER_ERRORS, as_trouble, is_lost, sqlstate
 
-_STAGE: Final = f"SELECT headwater.stage({', '.join(f'${n}' for n in range(1, ARGUMENTS + 1))})"
-_XACT: Final = "SELECT pg_current_xact_id_if_assigned()::text"
-_STATUS: Final = "SELECT pg_xact_status($1::text::xid8)"
 _PATIENCE: Final = 30.0
 
 
@@ -29,7 +27,9 @@ async def enlist(connections: Connections, connection: Any, calls: Sequence[Call
     for call in calls:
         acting = connections.acting({call.tenant})
         try:
-            await connection.execute(_STAGE, *Batch([call]).arguments(DEFAULT_SHARD, [call.tenant], acting))
+            await connection.execute(
+                queries()["stage"], *Batch([call]).arguments(DEFAULT_SHARD, [call.tenant], acting)
+            )
         except (*DRIVER_ERRORS, ValueError) as error:
             raise as_trouble(error) from error
 
@@ -74,7 +74,7 @@ async def transaction(connections: Connections) -> AsyncGenerator[PostgresTransa
 
 
 async def _commit(connections: Connections, connection: Any, begun: Any) -> None:
-    xact = await _ours(connection.fetchval(_XACT))
+    xact = await _ours(connection.fetchval(queries()["xact"]))
     try:
         await begun.commit()
     except DRIVER_ERRORS as error:
@@ -90,13 +90,15 @@ async def _resolve(connections: Connections, xact: str, error: BaseException) ->
     delay = 0.02
     while clock() < deadline:
         try:
-            status = (await connections.fetch_any(_STATUS, xact))[0][0]
+            status = (await connections.fetch_any(queries()["xact_status"], xact))[0][0]
         except LogUnavailable:
             status = "in progress"
         if status == "committed":
             return
         if status == "aborted":
-            raise LogUnavailable("The connection was lost in COMMIT; the transaction was rolled back.") from error
+            raise LogUnavailable(
+                "The connection was lost in COMMIT; the transaction was rolled back."
+            ) from error
         if status is None:
             break
         await asyncio.sleep(delay)

@@ -19,10 +19,10 @@ import asyncpg
 
 from headwater.errors import HeadwaterError
 from headwater.log.postgres.connections import CONNECT_TIMEOUT, Connections
+from headwater.log.postgres.statements import queries
 from headwater.log.postgres.trouble import DRIVER_ERRORS
 
 CHANNEL: Final = "headwater_log"
-_ANNOUNCE: Final = f"SELECT pg_notify('{CHANNEL}', $1)"
 _APART: Final = 0.005
 _RETRY: Final = 1.0
 
@@ -48,7 +48,7 @@ class PostgresHints:
             latest, self._latest = self._latest, {}
             for shard, position in latest.items():
                 with suppress(HeadwaterError):
-                    await self._connections.fetch_any(_ANNOUNCE, f"{shard}:{position}")
+                    await self._connections.fetch_any(queries()["announce"], f"{shard}:{position}")
             await asyncio.sleep(_APART)
 
     async def wait(self, timeout: float) -> None:
@@ -70,8 +70,12 @@ class PostgresHints:
             self._direct_url or self._connections.url, timeout=CONNECT_TIMEOUT, statement_cache_size=0
         )
         gone = asyncio.Event()
+
+        def ended(_: object) -> None:
+            gone.set()
+
         try:
-            connection.add_termination_listener(lambda *_: gone.set())
+            connection.add_termination_listener(ended)
             await connection.add_listener(CHANNEL, self._hear)
             self._heard.set()  # there may have been hints before we listened
             await gone.wait()

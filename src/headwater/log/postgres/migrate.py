@@ -3,10 +3,11 @@
 Promise. `migrate` may run twice at once, again after a failure at any point, and under load. It needs no superuser: the
 owner of the database with CREATEROLE will do.
 
-Why it is right. Every step is one transaction that takes an advisory lock, looks whether the step is recorded, runs it
-and records it: two at once take turns, and a step is there with its record or not at all. A step may not wait long for a
-table's lock, because everybody behind it would wait too: after `lock_timeout` it gives way and tries again. Migrations add
-and never rewrite; functions are replaced in one transaction, so a running program calls the old one or the new one.
+Why it is right. Every step is one transaction that takes an advisory lock, looks whether the step is recorded, runs
+it and records it: two at once take turns, and a step is there with its record or not at all. A step may not wait long
+for a table's lock, because everybody behind it would wait too: after `lock_timeout` it gives way and tries again.
+Migrations add and never rewrite; functions are replaced in one transaction, so a running program calls the old one or
+the new one.
 
 Definer functions are given to `headwater_tail`, a role that can do nothing else, whoever migrates.
 
@@ -73,7 +74,9 @@ def check_schema(there: dict[str, str]) -> None:
     ours = {step.name: step for step in steps() if step.migration}
     theirs = {name for name in there if name.startswith("migrations/")}
     if not theirs:
-        raise SchemaOutdated("There is no log in this database. Run `headwater migrate` as the database's owner.")
+        raise SchemaOutdated(
+            "There is no log in this database. Run `headwater migrate` as the database's owner."
+        )
     if newer := sorted(theirs - ours.keys()):
         raise SchemaOutdated(
             f"The database's schema is newer than this code (it has {newer[-1]}). Install a newer Headwater."
@@ -116,7 +119,9 @@ async def _apply(connection: Any, step: Step) -> bool:
                 return await _apply_once(connection, step)
         except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError):
             await asyncio.sleep(1)
-    raise LogUnavailable(f"{step.name} has waited too long for others' locks. Stop long transactions and migrate again.")
+    raise LogUnavailable(
+        f"{step.name} has waited too long for others' locks. Stop long transactions and migrate again."
+    )
 
 
 async def _apply_once(connection: Any, step: Step) -> bool:

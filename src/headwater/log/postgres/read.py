@@ -1,7 +1,8 @@
 """Reading events: which query answers which question, and how far the log was searched.
 
-A log read looks at positions up to a tail that it knows to be committed, so it is one prefix of the log whatever is appended
-meanwhile: positions are gapless and in commit order. Where no index fits the filter, one read looks at a bounded stretch.
+A log read looks at positions up to a tail that it knows to be committed, so it is one prefix of the log whatever is
+appended meanwhile: positions are gapless and in commit order. Where no index fits the filter, one read looks at a
+bounded stretch.
 """
 
 from __future__ import annotations
@@ -31,9 +32,7 @@ class EventReader:
     async def read(self, query: Query) -> Page:
         if query.stream is not None:
             return await self._stream(query, query.stream)
-        filtered = (
-            query.tenant or query.run_id or query.correlation_id or query.types or query.stream_types
-        )
+        filtered = query.tenant or query.run_id or query.correlation_id or query.types or query.stream_types
         if filtered or query.until is not None or not self._connections.access.crosses_tenants:
             return await self._filtered(query)
         end = _FOREVER if query.to_position is None else query.to_position

@@ -1,45 +1,44 @@
-"""Writing an exported log into an empty one, as it was: one transaction, so a broken import leaves nothing."""
+"""Writing an exported log into an empty one, as it was.
+
+It is one transaction under the shard's lock, so a broken import leaves nothing, and nothing can be appended between
+the look whether the log is empty and the end. Here alone the lock is held while a client works: an empty log has no
+traffic. COPY is faster, but Postgres has none for tables with row-level security.
+"""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any, Final
+from typing import Any
 from uuid import UUID
 
 from headwater.errors import NotSupported, Refused
-from headwater.events.envelope import StoredRow
 from headwater.log.port import DEFAULT_SHARD, RebuildSide, Restored
-from headwater.log.postgres.append import flatten_side
+from headwater.log.postgres.append import flat_rows
 from headwater.log.postgres.connections import Connections
+from headwater.log.postgres.statements import queries
 from headwater.log.postgres.trouble import DRIVER_ERRORS, as_trouble
-
-_COLUMNS: Final = [*StoredRow._fields, "shard"]
-_LOCK: Final = "SELECT pg_advisory_xact_lock(1214731852, $1)"
-_EVENTS: Final = "SELECT position FROM headwater.place($1)"
-_TENANTS: Final = (
-    "INSERT INTO headwater.tenants (tenant, shard) SELECT t, $2 FROM unnest($1::text[]) t ON CONFLICT DO NOTHING"
-)
-_SIDE: Final = "SELECT headwater.apply_side($1, $2, $3, $4, $5, $6, $7, $8)"
-_INCARNATION: Final = "UPDATE headwater.log SET incarnation = $1"
 
 
 async def restore(
     connections: Connections, source: AsyncIterator[Restored], incarnation: UUID, side: RebuildSide | None
 ) -> int:
-    """Import; the number of events. Appends of others wait meanwhile: an empty log has no traffic to speak of."""
+    """Import; the number of events."""
     if not connections.access.crosses_tenants:
-        raise NotSupported("Only a login that crosses tenants may import a log: use a member of headwater_worker.")
+        raise NotSupported(
+            "Only a login that crosses tenants may import a log: use a member of headwater_worker."
+        )
     try:
         connection = await connections.open()
         try:
             async with connection.transaction():
-                await connection.execute(_LOCK, DEFAULT_SHARD)
-                if there := await connection.fetchval(_EVENTS, DEFAULT_SHARD):
+                await connection.execute(queries()["lock_shard"], DEFAULT_SHARD)
+                if there := await connection.fetchval(queries()["place"], DEFAULT_SHARD, None):
                     raise Refused(f"This log holds {there} events. Import needs an empty one.")
                 count = 0
                 async for part in source:
-                    count += await _write(connection, part, side)
-                await connection.execute(_INCARNATION, incarnation)
+                    await _write(connection, part, side)
+                    count += len(part.rows)
+                await connection.execute(queries()["restore_incarnation"], incarnation)
                 return count
         finally:
             await connection.close(timeout=10)
@@ -47,22 +46,21 @@ async def restore(
         raise as_trouble(error) from error
 
 
-async def _write(connection: Any, part: Restored, side: RebuildSide | None) -> int:
-    if part.blobs:
-        rows = [(tenant, hash, data) for (tenant, hash), data in part.blobs.items()]
-        await connection.copy_records_to_table(
-            "blobs", schema_name="headwater", records=rows, columns=["tenant", "hash", "bytes"]
-        )
-    if part.rows:
-        await connection.execute(_TENANTS, sorted({row.tenant for row in part.rows}), DEFAULT_SHARD)
-        await connection.copy_records_to_table(
-            "events",
-            schema_name="headwater",
-            records=[(*row, DEFAULT_SHARD) for row in part.rows],
-            columns=_COLUMNS,
-        )
-    for row in part.rows if side else ():
-        for change in side(row) if side else ():
-            columns = [[value] for value in (row.tenant, *flatten_side(change))]
-            await connection.execute(_SIDE, row.recorded_at, *columns)
-    return len(part.rows)
+async def _write(connection: Any, part: Restored, side: RebuildSide | None) -> None:
+    blobs: dict[str, dict[bytes, bytes]] = {}
+    for (tenant, hash), data in part.blobs.items():
+        blobs.setdefault(tenant, {})[hash] = data
+    for tenant, datas in blobs.items():
+        await connection.execute(queries()["put_blobs"], tenant, list(datas), list(datas.values()))
+    if not part.rows:
+        return
+    tenants = sorted({row.tenant for row in part.rows})
+    await connection.execute(queries()["restore_tenants"], tenants, DEFAULT_SHARD)
+    columns = zip(*part.rows, strict=True)
+    await connection.execute(queries()["restore_events"], DEFAULT_SHARD, *columns)
+    if side is None:
+        return
+    for row in part.rows:
+        if changes := flat_rows(list(side(row))):
+            flat = zip(*[(row.tenant, *change) for change in changes], strict=True)
+            await connection.execute(queries()["restore_side"], row.recorded_at, *flat)

@@ -26,14 +26,13 @@ class RowStore:
         await self._fetch("put_blobs", tenant, hashes, datas)
 
     async def get_blobs(self, tenant: str, hashes: Sequence[bytes]) -> dict[bytes, bytes]:
-        return {hash: data for hash, data in await self._fetch("get_blobs", tenant, hashes)}
+        rows = await self._fetch("get_blobs", tenant, hashes)
+        return {row["hash"]: row["bytes"] for row in rows}
 
     async def claim(self, tenant: str, keys: Sequence[str], holder: str) -> Sequence[Claimed]:
         acting = self._connections.acting({tenant})
         sql = self._queries["claim"]
-        return [
-            Claimed(*row) for row in await self._connections.fetch_any(sql, acting, tenant, keys, holder)
-        ]
+        return [Claimed(*row) for row in await self._connections.fetch_any(sql, acting, tenant, keys, holder)]
 
     async def release(self, tenant: str, key: str, epoch: int, wakes: int) -> bool:
         acting = self._connections.acting({tenant})

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from typing import Any, Final
+from uuid import UUID
 
 import asyncpg
 
@@ -58,7 +59,9 @@ def as_trouble(error: BaseException) -> HeadwaterError:
     if state == _READ_ONLY:
         return StorageReadOnly(f"The log's database is read-only ({error}). Connect to the primary.")
     if state is None or is_lost(error) or state in _PASSING:
-        return LogUnavailable(f"The log's database cannot be reached: {_said(error)}. Try again when it is back.")
+        return LogUnavailable(
+            f"The log's database cannot be reached: {_said(error)}. Try again when it is back."
+        )
     return StorageRefused(f"The log's database refused: {_said(error)}.")
 
 
@@ -99,14 +102,16 @@ def is_lost(error: BaseException) -> bool:
     return state.startswith("08") or state in _LOST or getattr(error, "severity", None) in {"FATAL", "PANIC"}
 
 
-def conflict(facts: Mapping[str, Any], stream: Stream | None = None) -> HeadwaterError:
+def conflict(  # noqa: PLR0911 - one for each error
+    facts: Mapping[str, Any], stream: Stream | None = None
+) -> HeadwaterError:
     """The refusal that the append function has put into words."""
     match facts.get("error"):
         case "WrongVersion":
             where = stream or Stream(*facts["at"])
             return WrongVersion(where, facts["expected"], facts["actual"])
         case "EventIdReused":
-            return EventIdReused(facts["event_id"], facts["position"])
+            return EventIdReused(UUID(facts["event_id"]), facts["position"])
         case "MixedIds":
             return MixedIds(facts["known"], facts["new"])
         case "FenceLost":
@@ -118,7 +123,9 @@ def conflict(facts: Mapping[str, Any], stream: Stream | None = None) -> Headwate
         case "RowGone":
             return RowGone(facts["kind"], facts["key"])
         case _:
-            return StorageRefused(f"The log's database refused for a reason that this code does not know: {facts}.")
+            return StorageRefused(
+                f"The log's database refused for a reason that this code does not know: {facts}."
+            )
 
 
 def _said(error: BaseException) -> str:

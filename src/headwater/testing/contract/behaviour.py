@@ -20,7 +20,7 @@ PATIENCE = 55.0
 
 
 def behaviour(
-    *needs: Ability, checked: bool = True
+    *needs: Ability, checked: bool = True, patience: float | None = None
 ) -> Callable[[Callable[[C, Site], Coroutine[Any, Any, None]]], Callable[[C, Site], None]]:
     """Make a coroutine a test that needs these abilities; `checked=False` where it checks the log itself."""
 
@@ -28,7 +28,7 @@ def behaviour(
         @wraps(test)
         def run(self: C, site: Site) -> None:
             require(site, *needs)
-            asyncio.run(_bounded(test(self, site), site, checked=checked))
+            asyncio.run(_bounded(test(self, site), site, checked=checked, patience=patience or PATIENCE))
 
         return run
 
@@ -42,8 +42,10 @@ def require(site: Site, *needs: Ability) -> None:
             pytest.skip(f"{site.name} has no {ability!r}: {site.lacks[ability]}")
 
 
-async def _bounded(test: Coroutine[Any, Any, None], site: Site, *, checked: bool) -> None:
-    async with asyncio.timeout(PATIENCE):
+async def _bounded(
+    test: Coroutine[Any, Any, None], site: Site, *, checked: bool, patience: float
+) -> None:
+    async with asyncio.timeout(patience):
         await test
         if checked:
             async with site.open() as log:

@@ -18,7 +18,7 @@ from headwater.testing.contract.watching import watched
 from headwater.testing.invariants import Witness, check
 from headwater.testing.proxy import Direction, Proxy
 
-_LANES = 4
+_LANES = 12
 
 
 class Exchange(NamedTuple):
@@ -29,7 +29,7 @@ class Exchange(NamedTuple):
 
 
 class NetworkContract:
-    @behaviour("network", checked=False)
+    @behaviour("network", checked=False, patience=170)
     async def test_a_cut_after_each_byte_sent(self, site: Site) -> None:
         await _cut_everywhere(site, "sent")
 

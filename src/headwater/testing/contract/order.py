@@ -7,7 +7,9 @@ import json
 import sys
 from random import Random
 
-from headwater.errors import Conflict
+import pytest
+
+from headwater.errors import Conflict, FenceLost
 from headwater.events.envelope import NewEvent, Stream
 from headwater.events.ids import derived_id
 from headwater.log.log import Log
@@ -115,13 +117,13 @@ class OrderContract:
             await witness.append(a, write(ONE, OpenFence("f")))
             for n in range(3):
                 async with site.hold("f"):
-                    stuck = asyncio.create_task(witness.append(a, write(ONE, Fence("f", 0), events=2)))
+                    stuck = asyncio.create_task(witness.append(a, write(ONE, Fence("f", 0))))
                     await asyncio.sleep(0.05)
                     others = [asyncio.create_task(witness.append(log, write(TWO))) for log in (b, c)]
                     await asyncio.sleep(0.05)
                     assert not stuck.done(), "hold() holds nothing"
                 await asyncio.gather(stuck, *others)
-                await watch.reached(1 + (n + 1) * 4)
+                await watch.reached(1 + (n + 1) * 3)
         async with site.open() as log:
             await check(log, witness.acknowledged)
 
@@ -222,6 +224,19 @@ class RaceContract:
                 assert seen == 1 + written == await thief.version(stream), "an append passed the claim"
                 stolen += written < 10
             assert stolen, "no claim came in between: this test saw no race"
+
+    @behaviour("hold")
+    async def test_an_append_waits_for_a_claim_that_is_under_way_and_is_refused(self, site: Site) -> None:
+        async with site.open() as owner:
+            await owner.append(write(ONE, OpenFence("f")))
+            async with site.hold("f", claim=True):
+                stale = asyncio.create_task(owner.append(write(ONE, Fence("f", 0))))
+                await asyncio.sleep(0.1)
+                assert not stale.done(), "the append did not look whether a claim is under way"
+            with pytest.raises(FenceLost):
+                await stale
+            await owner.append(write(ONE, Fence("f", 1)))
+            assert await owner.version(ONE) == 2
 
     @behaviour()
     async def test_an_event_told_by_many_at_once_is_written_once(self, site: Site) -> None:

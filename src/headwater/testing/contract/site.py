@@ -64,8 +64,11 @@ class Site(ABC):
         """`sql`: the texts in the program's table, as another connection sees them."""
         raise NotImplementedError(f"{self.name} must give `notes`, or declare that it lacks 'sql'")
 
-    def hold(self, fence: str) -> AbstractAsyncContextManager[None]:
-        """`hold`: an open transaction that stops appends with this fence in the middle, until it is left."""
+    def hold(self, fence: str, *, claim: bool = False) -> AbstractAsyncContextManager[None]:
+        """`hold`: an open transaction that stops appends with this fence in the middle, until it is left.
+
+        With `claim`, it has raised the fence's epoch, and commits that when it is left: a claim under way.
+        """
         raise NotImplementedError(f"{self.name} must give `hold`, or declare that it lacks 'hold'")
 
     def idle_elsewhere(self) -> AbstractAsyncContextManager[None]:

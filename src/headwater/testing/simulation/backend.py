@@ -64,15 +64,15 @@ class SimulatedBackend:
         if weather.has(Kind.UNAVAILABLE):
             await self._go_and_come_back()
             raise BatchRetry("The database cannot be reached.")
-        if weather.has(Kind.FULL):
-            await self._go_and_come_back()
-            weather.refusals += 1
-            raise BatchRefused(StorageFull(), everybody=True)
         if weather.has(Kind.REFUSE) and len(calls) > 1:
             await self._go_and_come_back()
             raise BatchRefused(StorageRefused())
         fate = weather.next_fate()
         kind = fate.kind if fate else None
+        if weather.has(Kind.FULL) or kind is Kind.FULL_ONCE:
+            await self._go_and_come_back()
+            weather.refusals += 1
+            raise BatchRefused(StorageFull(), everybody=True)
         if kind in {Kind.RETRY, Kind.UNKNOWN_BEFORE}:
             await self._go_and_come_back()
             raise BatchRetry if kind is Kind.RETRY else BatchUnknown

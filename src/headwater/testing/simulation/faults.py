@@ -23,6 +23,7 @@ class Kind(StrEnum):
     UNKNOWN_AFTER = "unknown-after"  # the next batches are written, but the outcome is lost
     ZOMBIE = "zombie"  # the outcome of the next batch is lost, and it arrives so many seconds later
     FULL = "disk-full"  # for so many seconds
+    FULL_ONCE = "disk-full-once"  # for the next batches
     REFUSE = "refuse"  # for so many seconds batches of more than one call are refused for good
     UNAVAILABLE = "unavailable"  # for so many seconds
     SLOW = "slow"  # for so many seconds
@@ -51,14 +52,16 @@ class Fault:
 def draw_faults(seed: int, processes: Sequence[str], seconds: float, *, remote: bool) -> list[Fault]:
     """The plan of a seed."""
     chance = Random(f"faults {seed}")
-    kinds = [kind for kind in Kind if chance.random() < 0.5 and (remote or kind not in _REMOTE_ONLY)]
-    if not kinds:
-        return []
-    many = chance.randint(2, 24)
-    moments = sorted(chance.uniform(0, seconds) for _ in range(many))
+    possible = [kind for kind in Kind if remote or kind not in _REMOTE_ONLY]
+    kinds = chance.sample(possible, chance.choice((1, 2, 3, 5, len(possible))))
+    moments: list[tuple[float, str]] = []
+    for _ in range(chance.choice((0, 3, 10, 30))):  # trouble comes in crowds
+        at, process = chance.uniform(0, seconds), chance.choice(processes)
+        for _ in range(chance.choice((1, 1, 2, 4))):
+            moments.append((at + chance.choice((0.0, 0.01, 0.1)) * chance.random(), process))
     return [
-        _draw(number, at, chance.choice(kinds), chance.choice(processes), chance)
-        for number, at in enumerate(moments)
+        _draw(number, at, chance.choice(kinds), process, chance)
+        for number, (at, process) in enumerate(sorted(moments))
     ]
 
 
@@ -66,12 +69,12 @@ def _draw(number: int, at: float, kind: Kind, process: str, chance: Random) -> F
     match kind:
         case Kind.CRASH:
             amount: float = chance.randint(0, 60)
-        case Kind.RETRY | Kind.UNKNOWN_BEFORE | Kind.UNKNOWN_AFTER:
+        case Kind.RETRY | Kind.UNKNOWN_BEFORE | Kind.UNKNOWN_AFTER | Kind.FULL_ONCE:
             amount = chance.choice((1, 1, 1, 2, 4))
         case Kind.CLOCK | Kind.DATABASE_CLOCK:
             amount = chance.choice((-1, 1)) * chance.choice((0.5, 60.0, 86_400.0))
         case Kind.ZOMBIE:
-            amount = chance.choice((0.001, 0.01, 0.05, 0.3, 2.0))
+            amount = chance.choice((0.001, 0.02, 0.1, 0.5, 2.0, 10.0))
         case _:
             amount = chance.choice((0.05, 0.3, 1.0, 5.0))
     return Fault(number, at, kind, process, amount)

@@ -133,7 +133,6 @@ class Caller:
     label: str
     chance: Random
     versions: dict[Stream, int] = field(default_factory=dict[Stream, int])
-    fences: dict[str, int] = field(default_factory=dict[str, int])
     _made: int = 0
 
     def call(self, *, derived: bool = False, rows: bool = True, plain: bool = False) -> Planned:
@@ -165,9 +164,14 @@ class Caller:
         write = PlannedWrite(stream, self.chance.choice((1, 2)), Fence(key, epoch))
         return Planned(f"{self.label}-{self._made}", (write,))
 
+    def on(self, stream: Stream, expect: int = ANY, *rows: SideRow) -> Planned:
+        """One event for a stream."""
+        self._made += 1
+        return Planned(f"{self.label}-{self._made}", (PlannedWrite(stream, 1, expect, rows),))
+
     def _expect(self, stream: Stream) -> int:
         believed = self.versions.get(stream, 0)
-        return self.chance.choice((ANY, ANY, believed, believed, max(believed - 1, 0), believed + 1))
+        return self.chance.choice((ANY, ANY, ANY, believed, believed, believed, max(believed - 1, 0), believed + 1, believed + 2))
 
     def _rows(self) -> list[SideRow]:
         chance, number = self.chance, str(self.chance.randrange(3))

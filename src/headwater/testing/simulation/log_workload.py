@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from contextlib import suppress
 from dataclasses import replace
 from random import Random
 from typing import Any, Final
 
 from headwater.errors import Conflict, HeadwaterError, LogClosed, LogUnavailable, OutcomeUnknown, Trouble
 from headwater.events.clock import from_us
+from headwater.events.envelope import Stream
 from headwater.log.cursor import Cursor
 from headwater.log.group import Pending
 from headwater.log.log import Log, LogOptions
-from headwater.log.port import Data
+from headwater.log.port import Claimed, Data
 from headwater.log.prepare import Limits
-from headwater.log.write import Appended, Write
+from headwater.log.write import ANY, Appended, GiveKey, OpenFence, TakeKey, Write
 from headwater.testing.invariants import check
 from headwater.testing.simulation import log_checks
 from headwater.testing.simulation.log_calls import FENCES, STREAMS, Caller, Planned
@@ -36,7 +38,7 @@ class LogWorkload:
         self._pace = self.seconds / self.operations
         self._options = LogOptions(
             page=chance.choice((1, 3, 50)),
-            poll=chance.choice((0.1, 1.0, 10.0)),
+            poll=chance.choice((0.25, 1.0, 10.0)),
             linger=chance.choice((0.0, 0.005, 0.1)),
             batch_calls=chance.choice((1, 2, 1000)),
             limits=Limits(inline=512),
@@ -132,7 +134,7 @@ class Program:
         await self._chance.choice(
             (
                 self._one, self._one, self._one, self._concurrent, self._burst, self._burst, self._cancelled,
-                self._own, self._own, self._own, self._shared, self._again, self._skip, self._enlisted,
+                self._own, self._own, self._own, self._shared, self._again, self._too_early, self._skip, self._enlisted,
                 self._read_all, self._read_stream, self._derived, self._derived,
             )
         )()  # fmt: skip
@@ -215,22 +217,43 @@ class Program:
 
     async def _own(self) -> None:
         """Claim a fence and write as its owner for a while, though others may have claimed it since."""
-        key, backend = self._chance.choice(FENCES), self.log.backend
-        try:
-            claimed = await backend.claim("default", [key], self.node.label)
-            head = (await self.log.head()).position
-        except (LogUnavailable, OutcomeUnknown):
-            return
-        for _, epoch, wakes in claimed:
-            self.history.claims.append(Claim("default", key, epoch, head))
-            for _ in range(self._chance.randint(1, 4)):
-                if await self._append(self._caller.fenced(key, epoch)) is None:
-                    return
-                await asyncio.sleep(self._chance.choice((0.0, 0.002, 0.3)) * self._pace)
+        key, hurry = self._chance.choice(FENCES), self._chance.random() < 0.7
+        if hurry:  # at a moment when others do the same
+            await asyncio.sleep(self._pace - self.node.world.loop.time() % self._pace)
+        for _ in range(self._chance.randint(1, 4) if hurry else 1):
             try:
-                await backend.release("default", key, epoch, wakes)
-            except LogUnavailable:
+                claimed = await self.log.backend.claim("default", [key], self.node.label)
+                head = (await self.log.head()).position
+            except (LogUnavailable, OutcomeUnknown):
                 return
+            if not claimed:
+                await self._append(self._caller.on(Stream("owned", key), ANY, OpenFence(key)))
+                return
+            self.history.claims.append(Claim("default", key, claimed[0].epoch, head))
+            await self._use(claimed[0], hurry=hurry)
+
+    async def _use(self, claimed: Claimed, *, hurry: bool) -> None:
+        key, epoch, wakes = claimed
+        for _ in range(self._chance.randint(1, 2 if hurry else 4)):
+            if await self._append(self._caller.fenced(key, epoch)) is None:
+                return
+            if not hurry:
+                await asyncio.sleep(self._chance.choice((0.0, 0.002, 0.3)) * self._pace)
+        with suppress(LogUnavailable):
+            await self.log.backend.release("default", key, epoch, wakes)
+
+    async def _too_early(self) -> None:
+        """A call that is refused, and then what would have let it in: it must not get in any more."""
+        mine = Stream("lone", self.node.name)
+        if self._chance.random() < 0.5:
+            version = self._caller.versions.get(mine)
+            if version is not None:
+                await self._append(self._caller.on(mine, version + 1))
+            await self._append(self._caller.on(mine))
+        else:
+            key = f"lone {self.node.name}"
+            for row in (TakeKey(key, "me"), TakeKey(key, "you"), GiveKey(key, "me")):
+                await self._append(self._caller.on(mine, ANY, row))
 
     async def _again(self) -> None:
         """The very same writes once more: they are known, where they were."""
@@ -241,6 +264,8 @@ class Program:
             again = await self.log.append(*writes)
         except Trouble:
             return
+        except Conflict as error:
+            raise log_checks.told_otherwise(first, error) from None
         places = [(place.positions, place.versions) for place in again]
         if places != [(place.positions, place.versions) for place in first] or not all(
             all(place.known) for place in again
@@ -264,6 +289,8 @@ class Program:
             appended = await self.log.append(both)
         except Trouble:
             return
+        except Conflict as error:
+            raise log_checks.told_otherwise(old, error) from None
         self.history.accept(asked, [both], appended)
         if not all(appended[0].known[: len(writes[0].events)]):
             raise log_checks.told_otherwise(appended, appended)

@@ -70,7 +70,7 @@ def _look_at_fences_early(append: Any) -> Callable[..., Any]:
             if isinstance(row, Fence)
         ]
         held = all(rows.epoch(tenant, fence.key) == fence.epoch for tenant, fence in fences)
-        await asyncio.sleep(0.002)
+        await asyncio.sleep(0.01)
         return await append(backend, shard, [_without_fences(call) for call in calls] if held else calls)
 
     return mutated

@@ -28,7 +28,7 @@ class Weather:
 
     def strike(self, fault: Fault) -> None:
         match fault.kind:
-            case Kind.RETRY | Kind.UNKNOWN_BEFORE | Kind.UNKNOWN_AFTER:
+            case Kind.RETRY | Kind.UNKNOWN_BEFORE | Kind.UNKNOWN_AFTER | Kind.FULL_ONCE:
                 self.fates.extend([Fate(fault.kind, 0)] * int(fault.amount))
             case Kind.ZOMBIE:
                 self.fates.append(Fate(fault.kind, fault.amount))

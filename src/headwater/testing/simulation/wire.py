@@ -79,23 +79,26 @@ class Remote:
         self._loop, self._chance = loop, chance
 
     async def carry(self, job: Job[T], *, slow: bool = False) -> T:
-        return await asyncio.shield(self._serve(job, self._latency(slow=slow), self._latency(slow=slow)))
+        answer: asyncio.Future[T] = self._loop.create_future()
+        self._send(job, self._latency(slow=slow), answer, self._latency(slow=slow))
+        return await answer
 
     def send(self, job: Job[T], late: float) -> None:
         """Let it arrive some time, with nobody waiting."""
-        self._serve(job, late, 0.0)
+        self._send(job, late, None, 0.0)
 
-    def _serve(self, job: Job[T], there: float, back: float) -> asyncio.Task[T]:
-        async def serve() -> T:
-            await asyncio.sleep(there)
-            result = await job()
-            await asyncio.sleep(back)
-            return result
+    def _send(self, job: Job[T], there: float, answer: asyncio.Future[T] | None, back: float) -> None:
+        def arrive() -> None:
+            served = self._loop.create_task(_serve(job), name="serve")
+            served.add_done_callback(leave)
+
+        def leave(served: asyncio.Task[T]) -> None:
+            error = served.exception()
+            if answer is not None:
+                self._loop.call_later(back, _settle, answer, served, error)
 
         with self._loop.process("world"):
-            served = self._loop.create_task(serve(), name="serve")
-            served.add_done_callback(_hear)
-        return served
+            self._loop.call_later(there, arrive)
 
     def _latency(self, *, slow: bool) -> float:
         return typical_latency(self._chance) * (50 if slow else 1)
@@ -112,7 +115,14 @@ class Embedded:
         """Nothing is under way between a program and its own memory."""
 
 
-def _hear(served: asyncio.Task[T]) -> None:
-    """Nobody may be left to ask."""
-    if not served.cancelled():
-        served.exception()
+async def _serve(job: Job[T]) -> T:
+    return await job()
+
+
+def _settle(answer: asyncio.Future[T], served: asyncio.Task[T], error: BaseException | None) -> None:
+    if answer.done():
+        return
+    if error is None:
+        answer.set_result(served.result())
+    else:
+        answer.set_exception(error)

@@ -1,4 +1,4 @@
--- Reads. Filters that choose no index are written so that NULL means none; those that do have a query of their own,
+-- What the backend asks. Filters that choose no index are written so that NULL means none; those that do have a query of their own,
 -- because one plan must serve every value.
 
 -- name: events
@@ -149,3 +149,51 @@ JOIN headwater.events e ON e.stream_id = s.stream_id AND e.tenant = s.tenant AND
 WHERE s.tenant = $1 AND s.stream_type = $2 AND s.stream_id = $3 AND s.name = $4 AND s.fold_version = $5
     AND ($6::bigint IS NULL OR s.version <= $6)
 ORDER BY s.version DESC LIMIT 1
+
+-- name: restore_events
+-- Events of an exported log, as they were.
+INSERT INTO headwater.events (
+    shard, position, tenant, stream_type, stream_id, version, event_id, type, schema_version, spec_version, occurred_at,
+    recorded_at, run_id, correlation_id, causation_id, actor, traceparent, encoding, data, metadata, blob, digest, chain)
+SELECT $1, e.* FROM unnest(
+    $2::bigint[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::uuid[], $8::text[], $9::int[], $10::int[],
+    $11::bigint[], $12::bigint[], $13::text[], $14::text[], $15::text[], $16::text[], $17::text[], $18::text[],
+    $19::bytea[], $20::bytea[], $21::bytea[], $22::bytea[], $23::bytea[]) e
+
+-- name: restore_tenants
+INSERT INTO headwater.tenants (tenant, shard)
+SELECT t, $2 FROM unnest($1::text[]) t ORDER BY t ON CONFLICT DO NOTHING
+
+-- name: restore_side
+SELECT headwater.apply_side($1, $2, $3, $4, $5, $6, $7, $8)
+
+-- name: restore_incarnation
+UPDATE headwater.log SET incarnation = $1
+
+-- name: append
+-- A batch; see functions/20_append.sql.
+SELECT * FROM headwater.append(
+    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19,
+    $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37, $38)
+
+-- name: stage
+-- One call, into the program's own transaction; see functions/50_enlist.sql.
+SELECT headwater.stage(
+    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19,
+    $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37, $38)
+
+-- name: xact
+-- The id of this transaction, if it has written anything.
+SELECT pg_current_xact_id_if_assigned()::text
+
+-- name: xact_status
+-- What became of a transaction.
+SELECT pg_xact_status($1::text::xid8)
+
+-- name: announce
+-- Tell who listens that a shard has grown.
+SELECT pg_notify('headwater_log', $1)
+
+-- name: lock_shard
+-- The turn to append to a shard, until the transaction ends; the same lock as in functions/20_append.sql.
+SELECT pg_advisory_xact_lock(1214731852, $1)

@@ -13,11 +13,11 @@ DECLARE
     guards jsonb[];
     refusal record;
 BEGIN
-    IF side_kinds && ARRAY['fence', 'close', 'wake'] THEN
+    IF side_kinds && ARRAY['fence', 'close', 'wake', 'wake_opened'] THEN
         PERFORM FROM headwater.fences f
         JOIN (SELECT DISTINCT s.tenant COLLATE "C" AS tenant, s.key COLLATE "C" AS key
               FROM unnest(side_tenants, side_kinds, side_keys) s(tenant, kind, key)
-              WHERE s.kind IN ('fence', 'close', 'wake')) s USING (tenant, key)
+              WHERE s.kind IN ('fence', 'close', 'wake', 'wake_opened')) s USING (tenant, key)
         ORDER BY f.tenant, f.key FOR NO KEY UPDATE OF f;
         FOR refusal IN
             SELECT s.i, s.call, jsonb_build_object('error', 'FenceLost', 'key', s.key, 'expected', s.number,
@@ -98,16 +98,23 @@ BEGIN
         DELETE FROM headwater.fences f USING unnest(side_tenants, side_kinds, side_keys) s(tenant, kind, key)
         WHERE s.kind = 'close' AND f.tenant = s.tenant AND f.key = s.key;
     END IF;
-    IF side_kinds && ARRAY['open'] THEN
-        INSERT INTO headwater.fences (tenant, key)
-        SELECT s.tenant, s.key FROM unnest(side_tenants, side_kinds, side_keys) s(tenant, kind, key)
-        WHERE s.kind = 'open' ON CONFLICT DO NOTHING;
-    END IF;
     IF side_kinds && ARRAY['wake'] THEN
         UPDATE headwater.fences f SET wakes = f.wakes + s.wakes
         FROM (SELECT s.tenant, s.key, count(*) AS wakes
               FROM unnest(side_tenants, side_kinds, side_keys) s(tenant, kind, key)
               WHERE s.kind = 'wake' GROUP BY s.tenant, s.key) s
+        WHERE f.tenant = s.tenant AND f.key = s.key;
+    END IF;
+    IF side_kinds && ARRAY['open'] THEN
+        INSERT INTO headwater.fences (tenant, key)
+        SELECT s.tenant, s.key FROM unnest(side_tenants, side_kinds, side_keys) s(tenant, kind, key)
+        WHERE s.kind = 'open' ON CONFLICT DO NOTHING;
+    END IF;
+    IF side_kinds && ARRAY['wake_opened'] THEN
+        UPDATE headwater.fences f SET wakes = f.wakes + s.wakes
+        FROM (SELECT s.tenant, s.key, count(*) AS wakes
+              FROM unnest(side_tenants, side_kinds, side_keys) s(tenant, kind, key)
+              WHERE s.kind = 'wake_opened' GROUP BY s.tenant, s.key) s
         WHERE f.tenant = s.tenant AND f.key = s.key;
     END IF;
     IF side_kinds && ARRAY['clear_due', 'clear_due?'] THEN
