@@ -1,4 +1,4 @@
-"""python -m bench log [--json] [--quick] [--only PATTERN]"""
+"""python -m bench log|simulation [--json] [--quick] [--only PATTERN]"""
 
 from __future__ import annotations
 
@@ -7,25 +7,28 @@ import sys
 from collections.abc import Sequence
 from fnmatch import fnmatch
 
-from bench import report
+from bench import report, simulation
 from bench.harness import Case, Result, Scale, new_runner
 from bench.log import CASES
 from bench.places import Places
 
+SUITES = {"log": CASES, "simulation": simulation.CASES}
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description="Benchmarks of Headwater.")
-    parser.add_argument("suite", choices=["log"])
+    parser.add_argument("suite", choices=list(SUITES))
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
     parser.add_argument("--quick", action="store_true", help="smaller samples: under three minutes in all")
     parser.add_argument(
         "--only", metavar="PATTERN", default="*", help="cases to run, such as 'sqlite.append_*'"
     )
     chosen = parser.parse_args(arguments)
-    cases = [case for case in CASES if fnmatch(case.key, chosen.only)]
+    cases = [case for case in SUITES[chosen.suite] if fnmatch(case.key, chosen.only)]
     if not cases:
         print(
-            f"No case is called {chosen.only!r}. There are: {' '.join(c.key for c in CASES)}", file=sys.stderr
+            f"No case is called {chosen.only!r}. There are: {' '.join(c.key for c in SUITES[chosen.suite])}",
+            file=sys.stderr,
         )
         return 2
     results = run(cases, Scale.quick() if chosen.quick else Scale.full())

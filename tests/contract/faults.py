@@ -15,27 +15,27 @@ from headwater.log.write import Fence, SideRow, Wake
 
 
 class GapsFromASequence(MemoryBackend):
-    """Each call draws its positions before it is judged, so a refused one leaves a gap."""
+    """Each call draws its position before it is judged, so a refused one leaves a gap."""
+
+    lost = 0
 
     async def append(self, shard: int, calls: Sequence[Call]) -> Sequence[Outcome]:
         outcomes: list[Outcome] = []
         for call in calls:
             [outcome] = await super().append(shard, [call])
-            outcomes.append(outcome)
             if isinstance(outcome, HeadwaterError):
-                self._rows.events.append(cast(Any, None))  # the position it has drawn
+                self.lost += 1
+            else:
+                places = [position + self.lost for position in outcome.positions]
+                outcome = outcome._replace(positions=places)
+            outcomes.append(outcome)
         return outcomes
 
     async def read(self, query: Query) -> Page:
-        events, self._rows.events = self._rows.events, [row for row in self._rows.events if row]
-        try:
-            return await super().read(query)
-        finally:
-            self._rows.events = events
-
-    async def tail(self, shard: int) -> Any:
-        rows = [row for row in self._rows.events if row]
-        return (await super().place(shard, 0)) if not rows else rules.Tail(rows[-1].position, rows[-1].chain, 0)[:2]
+        page = await super().read(replace(query, after=max(query.after - self.lost, 0)))
+        return Page(
+            [row._replace(position=row.position + self.lost) for row in page.rows], page.seen, page.done
+        )
 
 
 class PositionsBeforeTheLock(MemoryBackend):
@@ -118,7 +118,9 @@ class LostWakes(Altered):
         seen: set[SideRow] = set()
         writes = []
         for write in call.writes:
-            rows = [row for row in write.side if not (isinstance(row, Wake) and (row in seen or seen.add(row)))]
+            rows = [
+                row for row in write.side if not (isinstance(row, Wake) and (row in seen or seen.add(row)))
+            ]
             writes.append(write._replace(side=tuple(rows)))
         return call._replace(writes=tuple(writes))
 
@@ -149,10 +151,14 @@ class HalfACall(MemoryBackend):
     async def append(self, shard: int, calls: Sequence[Call]) -> Sequence[Outcome]:
         outcomes: list[Outcome] = []
         for call in calls:
-            parts = [(await super(HalfACall, self).append(shard, [call._replace(writes=(w,))]))[0] for w in call.writes]
+            parts = [
+                (await super(HalfACall, self).append(shard, [call._replace(writes=(w,))]))[0]
+                for w in call.writes
+            ]
             errors = [part for part in parts if not isinstance(part, Placed)]
             placed = [part for part in parts if isinstance(part, Placed)]
-            joined = Placed(*[[value for part in placed for value in part[n]] for n in range(3)])  # type: ignore
+            columns = zip(*placed, strict=True)
+            joined = Placed._make([value for part in column for value in part] for column in columns)
             outcomes.append(errors[0] if errors else joined)
         return outcomes
 
@@ -202,7 +208,9 @@ class RepeatingCursor(MemoryBackend):
 
     async def read(self, query: Query) -> Page:
         page = await super().read(query)
-        return page if query.stream else page._replace(seen=page.rows[-1].position if page.rows else query.after)
+        return (
+            page if query.stream else page._replace(seen=page.rows[-1].position if page.rows else query.after)
+        )
 
 
 class TimeGoesBack(MemoryBackend):
@@ -232,7 +240,11 @@ class SnapshotsAreTruth(MemoryBackend):
     async def load_snapshot(
         self, stream: Stream, name: str, fold_version: int, to_version: int | None
     ) -> SnapshotRow | None:
-        fitting = [s for s in self._rows.snapshots if (s.stream, s.name, s.fold_version) == (stream, name, fold_version)]
+        fitting = [
+            s
+            for s in self._rows.snapshots
+            if (s.stream, s.name, s.fold_version) == (stream, name, fold_version)
+        ]
         return fitting[-1] if fitting else None
 
 

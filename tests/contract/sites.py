@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
@@ -32,7 +32,7 @@ class MovingClock(SystemClock):
 
 class MemorySite(Site):
     name = "memory"
-    lacks = {
+    lacks: ClassVar = {
         "processes": "it lives in one process",
         "network": "there is no server",
         "sql": "there is no database",
@@ -58,7 +58,7 @@ class MemorySite(Site):
 
 class SqliteSite(Site):
     name = "sqlite"
-    lacks = {
+    lacks: ClassVar = {
         "network": "there is no server",
         "elsewhere": "another file shares nothing with this one",
     }
@@ -126,7 +126,9 @@ class PostgresSite(Site):
     def __init__(self, template: Template, make: Any = PostgresBackend) -> None:
         self.template, self.make = template, make
         self.database = Database.create(template.server, template)
-        self.alter("UPDATE headwater.log SET incarnation = gen_random_uuid()")  # copies of a template share one
+        self.alter(
+            "UPDATE headwater.log SET incarnation = gen_random_uuid()"
+        )  # copies of a template share one
         self.more: list[PostgresSite] = []
         self.moved = timedelta()
 
@@ -160,7 +162,9 @@ class PostgresSite(Site):
 
     def backend_at(self, host: str, port: int) -> Backend:
         parts = urlsplit(self.database.worker_url)
-        return self.make(urlunsplit(parts._replace(netloc=f"{parts.netloc.rpartition('@')[0]}@{host}:{port}")))
+        return self.make(
+            urlunsplit(parts._replace(netloc=f"{parts.netloc.rpartition('@')[0]}@{host}:{port}"))
+        )
 
     def note(self, text: str) -> str:
         self.alter("CREATE TABLE IF NOT EXISTS public.notes (text TEXT)")

@@ -3,7 +3,6 @@
 A contract that passes on everything proves nothing. The same tests pass on the backends without the faults.
 """
 
-import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -110,11 +109,11 @@ def _newest_first(self: group.GroupCommit) -> Any:
         (group.GroupCommit, "_settle", _no_retry, "test_an_unknown_outcome_is_settled_before_the_next_batch"),
         (group.GroupCommit, "_settle", _no_retry, "test_a_permanent_error_meets_only_its_author"),
         (group.GroupCommit, "_take", _newest_first, "test_what_arrives_during_a_flush_goes_with_the_next"),
-        (verify, "check_event", lambda row: None, "test_every_change_of_history_is_found"),
+        (verify, "check_event", lambda _: None, "test_every_change_of_history_is_found"),
         (
             transfer,
             "check_event",
-            lambda row: None,
+            lambda _: None,
             "test_a_cut_off_or_altered_export_is_refused_and_nothing_is_imported",
         ),
     ],
@@ -140,7 +139,7 @@ async def _restores_as_it_comes(lane: Any, source: Any, incarnation: Any, side: 
         async def one(part: Any = part) -> Any:
             yield part
 
-        count = await sqlite_restore.restore(lane, one(), incarnation, side) if not count else count
+        count = count or await sqlite_restore.restore(lane, one(), incarnation, side)
     return count
 
 
@@ -153,8 +152,18 @@ SQLITE_FAULTS: list[tuple[Any, str, Any, str]] = [
     (sqlite_append.Appender, "_check_refused", lambda *_: None, "test_ids_are_looked_up_before_expectations"),
     (rules, "_refuse_guard", _passes_fences, "test_a_claim_and_a_stale_append_at_once_never_both_succeed"),
     (sqlite_append.Appender, "holder", lambda *_: None, "test_a_key_is_taken_once"),
-    (sqlite_append, "transact", lambda connection, body: body(connection), "test_order_is_the_order_of_answers"),
-    (sqlite_backend, "restore", _restores_as_it_comes, "test_a_cut_off_or_altered_export_is_refused_and_nothing_is_imported"),
+    (
+        sqlite_append,
+        "transact",
+        lambda connection, body: body(connection),
+        "test_order_is_the_order_of_answers",
+    ),
+    (
+        sqlite_backend,
+        "restore",
+        _restores_as_it_comes,
+        "test_a_cut_off_or_altered_export_is_refused_and_nothing_is_imported",
+    ),
 ]
 
 
@@ -181,14 +190,26 @@ DRAWN = "nextval('headwater.drawn') - 1"
             "test_an_append_stuck_in_the_middle_is_never_overtaken",
         ),
         ("append", {"sha256(chain ||": f"sha256({GENESIS} ||"}, "test_the_chain_is_what_it_is_said_to_be"),
-        ("judge", {"IF olds IS NOT NULL THEN": "IF false THEN"}, "test_ids_are_looked_up_before_expectations"),
-        ("judge", {"CASE WHEN accepted[s.call] THEN s.kind END": "s.kind"}, "test_a_refused_call_leaves_nothing"),
+        (
+            "judge",
+            {"IF olds IS NOT NULL THEN": "IF false THEN"},
+            "test_ids_are_looked_up_before_expectations",
+        ),
+        (
+            "judge",
+            {"CASE WHEN accepted[s.call] THEN s.kind END": "s.kind"},
+            "test_a_refused_call_leaves_nothing",
+        ),
         (
             "judge_side",
             {"FOR NO KEY UPDATE OF f": ""},
             "test_an_append_waits_for_a_claim_that_is_under_way_and_is_refused",
         ),
-        ("apply_side", {"count(*) AS wakes": "1 AS wakes"}, "test_side_rows_of_a_call_take_effect_in_their_order"),
+        (
+            "apply_side",
+            {"count(*) AS wakes": "1 AS wakes"},
+            "test_side_rows_of_a_call_take_effect_in_their_order",
+        ),
     ],
 )
 def test_a_fault_in_postgres_is_caught(
@@ -199,7 +220,9 @@ def test_a_fault_in_postgres_is_caught(
         site.alter("CREATE SEQUENCE headwater.drawn")
         site.alter("GRANT USAGE ON SEQUENCE headwater.drawn TO headwater_worker")
         name = f"'headwater.{function}'::regproc"
-        [found] = site.database.server.fetch(f"SELECT pg_get_functiondef({name})", database=site.database.name)
+        [found] = site.database.server.fetch(
+            f"SELECT pg_get_functiondef({name})", database=site.database.name
+        )
         code = found[0]
         for there, fault in changes.items():
             assert there in code, f"{function} no longer says {there!r}: plant the fault anew"

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from headwater.cli import doctor, events, log, migrate
+from headwater.cli import doctor, events, log, migrate, simulate
 from headwater.cli.exits import Exit, explain
 from headwater.cli.output import ReaderGone, abandon_stdout, prepare_streams
 from headwater.cli.session import Json, Session, Stopped, Url
@@ -25,6 +25,7 @@ app = typer.Typer(
 )
 app.command("migrate")(migrate.migrate)
 app.command("doctor")(doctor.doctor)
+app.command("simulate")(simulate.simulate)
 app.add_typer(log.app, name="log")
 app.add_typer(events.app, name="events")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from itertools import count
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -32,9 +32,13 @@ class Storage(StrEnum):
 
 def simulate(
     ctx: typer.Context,
-    seeds: Annotated[int | None, typer.Option("--seeds", min=1, help="How many seeds.", show_default=False)] = None,
+    *,
+    seeds: Annotated[
+        int | None, typer.Option("--seeds", min=1, help="How many seeds.", show_default=False)
+    ] = None,
     minutes: Annotated[
-        float | None, typer.Option("--minutes", min=0.01, help="Stop after so many minutes.", show_default=False)
+        float | None,
+        typer.Option("--minutes", min=0.01, help="Stop after so many minutes.", show_default=False),
     ] = None,
     seed: Annotated[
         int | None, typer.Option("--seed", help="One seed only, to see a failure again.", show_default=False)
@@ -48,7 +52,7 @@ def simulate(
     jobs: Annotated[int, typer.Option("--jobs", min=1, help="Processes.")] = 1,
     as_json: Json = False,
 ) -> None:
-    """Run the real log in simulated worlds that fail. Exit code 1 when a promise was broken; it says how to see it again.
+    """Run the real log in simulated worlds that fail. Exit code 1 when a promise was broken.
 
     Without --seeds and --minutes, 100 seeds; with --minutes alone, as many as there is time for.
     """
@@ -73,7 +77,7 @@ def simulate(
     raise typer.Exit(1 if swept.failures else 0)
 
 
-def _setups(seeds: Iterator[int] | range | list[int], mode: Mode | None, storage: Storage, *, one: bool) -> Iterator[Setup]:
+def _setups(seeds: Iterable[int], mode: Mode | None, storage: Storage, *, one: bool) -> Iterator[Setup]:
     """Each seed in both modes, unless one is named."""
     from headwater.testing.simulation.world import Setup
 
@@ -112,6 +116,7 @@ def _report(session: Session, swept: Swept) -> None:
         say(f"{OUT.paint('failed', 'red')}: {plain_lines(failed.report)}\n")
     mark = OUT.paint("failed", "red") if swept.failures else OUT.paint("ok", "green")
     say(
-        f"{mark}: {swept.simulations:,} worlds, {len(swept.failures)} failed; {swept.virtual_seconds / 3600:.1f} virtual "
-        f"hours in {swept.seconds:.0f} s ({swept.per_second:.1f} worlds a second)"
+        f"{mark}: {swept.simulations:,} worlds, {len(swept.failures)} failed; "
+        f"{swept.virtual_seconds / 3600:.1f} virtual hours in {swept.seconds:.0f} s "
+        f"({swept.per_second:.1f} worlds a second)"
     )

@@ -12,11 +12,11 @@ a cut-off file is refused, and nothing of it is imported. Import goes into an em
 from __future__ import annotations
 
 import json
+import struct
 from base64 import b64decode, b64encode
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from hashlib import sha256
-from struct import error as StructError
 from typing import Any, cast
 from uuid import UUID
 
@@ -115,7 +115,9 @@ async def _restored(
         if row.position != position or row.chain != chain:
             raise ChainBroken(position, f"line {number} of the export does not follow the line before")
         if row.blob is not None and (row.tenant, row.blob) not in blobs:
-            raise ChainBroken(position, f"its large payload does not stand before line {number} of the export")
+            raise ChainBroken(
+                position, f"its large payload does not stand before line {number} of the export"
+            )
         if len(batch.rows) == _BATCH:
             yield batch
             batch = Restored()
@@ -158,7 +160,7 @@ def _from_json(fields: dict[str, Any], number: int) -> StoredRow:
         }
         row = StoredRow(*[values.pop(name, None) for name in StoredRow._fields])
         check_event(row)
-    except (KeyError, ValueError, TypeError, AttributeError, StructError) as error:
+    except (KeyError, ValueError, TypeError, AttributeError, struct.error) as error:
         raise PayloadRefused(f"Line {number} of the export is not an event: {error!r}.") from None
     return row
 

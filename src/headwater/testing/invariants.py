@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -91,7 +92,9 @@ async def check(log: Log, acknowledged: Iterable[Acknowledged] = ()) -> None:
 async def check_idle(patience: float = 1.0) -> None:
     """Raise when a task other than the caller's goes on for longer than `patience`."""
     others = asyncio.all_tasks() - {asyncio.current_task()}
-    _, alive = await asyncio.wait(others, timeout=patience) if others else (set(), set())
+    if others:
+        await asyncio.wait(others, timeout=patience)
+    alive = [task for task in others if not task.done()]
     if alive:
         raise InvariantBroken("I8", "tasks are left", tasks=sorted(task.get_name() for task in alive))
 
@@ -131,7 +134,7 @@ def _check_versions(events: Sequence[Recorded]) -> dict[Stream, list[Recorded]]:
 
 
 def _check_times(events: Sequence[Recorded]) -> None:
-    for before, event in zip(events, events[1:], strict=False):
+    for before, event in pairwise(events):
         if event.recorded_at < before.recorded_at:
             raise InvariantBroken("I6", "a recorded time goes back", position=event.position)
 

@@ -11,6 +11,7 @@ unknown to the client; a cut after 0 bytes happens when the next byte would pass
 
 import asyncio
 import fcntl
+import functools
 import socket
 import struct
 import termios
@@ -98,6 +99,7 @@ class Proxy:
             link = asyncio.create_task(self._serve(client))
             self._links.add(link)
             link.add_done_callback(self._links.discard)
+            link.add_done_callback(functools.partial(_close, client))  # it may be dropped before it starts
 
     async def _serve(self, client: socket.socket) -> None:
         server = socket.socket(socket.AF_INET6 if ":" in self._target[0] else socket.AF_INET)
@@ -157,6 +159,10 @@ async def _arrived(sink: socket.socket) -> None:
     """Wait until the receiver's kernel has what was sent: a reset throws away what is still on the way."""
     while struct.unpack("i", fcntl.ioctl(sink, termios.TIOCOUTQ, bytes(4)))[0]:  # noqa: ASYNC110 - nothing wakes us
         await asyncio.sleep(0)
+
+
+def _close(end: socket.socket, _: object) -> None:
+    end.close()
 
 
 def _reset(end: socket.socket) -> None:

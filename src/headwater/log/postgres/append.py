@@ -112,14 +112,15 @@ class Batch:
         refusals: dict[int, dict[str, Any]] = (
             {facts["call"]: facts for facts in json.loads(refused)} if refused else {}
         )
-        streams: list[Stream] = list(self.streams)
+        streams = list(self.streams)
         found: list[Outcome] = []
         start = 0
         for number, last_write in enumerate(self.call_ends):
             end = self.write_ends[last_write - 1]
             facts = refusals.get(number) if refusals else None
             if facts is not None:
-                found.append(conflict(facts, streams[facts["stream"] - 1] if "stream" in facts else None))
+                stream = streams[int(facts["stream"]) - 1] if "stream" in facts else None
+                found.append(conflict(facts, stream))
             else:
                 flags = known[start:end] if known else [False] * (end - start)
                 found.append(Placed(list(positions[start:end]), versions[start:end], flags))
@@ -192,6 +193,8 @@ class Appender:
 
     async def append(self, shard: int, calls: Sequence[Call]) -> list[Outcome]:
         """Write a batch; see `port` for what is raised when that fails as a whole."""
+        if not calls:
+            return []
         tenants = {call.tenant for call in calls}
         batch = Batch(calls)
         arguments = batch.arguments(shard, sorted(tenants - self._tenants), self._connections.acting(tenants))

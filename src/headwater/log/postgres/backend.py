@@ -31,7 +31,7 @@ from headwater.log.postgres.append import Appender
 from headwater.log.postgres.connections import Connections, connect
 from headwater.log.postgres.enlist import enlist, transaction
 from headwater.log.postgres.hints import PostgresHints
-from headwater.log.postgres.migrate import check_schema, migrate, recorded
+from headwater.log.postgres.migrate import check_schema, has_log, migrate, recorded
 from headwater.log.postgres.read import EventReader
 from headwater.log.postgres.restore import restore
 from headwater.log.postgres.rows import RowStore
@@ -72,10 +72,13 @@ class PostgresBackend:
         try:
             connection = await connect(self._connections.url)
             try:
-                check_schema(await recorded(connection))
+                async with connection.transaction():
+                    if not await has_log(connection):
+                        check_schema({})
+                    await self._connections.find_out(connection)
+                    check_schema(await recorded(connection))
             finally:
                 await connection.close()
-            await self._connections.find_out()
         except DRIVER_ERRORS as error:
             raise as_trouble(error) from error
         found = await self._connections.fetch_any(queries()["log_info"])

@@ -16,9 +16,15 @@ from typing import Any, Final
 import asyncpg
 
 from headwater.errors import LogClosed, NotSupported
+from headwater.log.postgres.statements import queries
 from headwater.log.postgres.trouble import DRIVER_ERRORS, as_trouble, is_lost
 
 CONNECT_TIMEOUT: Final = 10.0
+
+# Our reads go by index order, page by page. The planner knows how long the average stream is, and would sort the
+# rest of a long one for every page.
+PLANNING: Final = {"enable_bitmapscan": "off", "enable_seqscan": "off", "jit": "off"}
+_PLAN: Final = "".join(f"SET LOCAL {name} = {value}; " for name, value in PLANNING.items())
 
 
 async def connect(url: str, *, timeout: float | None = 60.0) -> Any:
@@ -49,19 +55,10 @@ class Connections:
         self._closed = False
         self.access = Access(crosses_tenants=False, pooled=True)
 
-    async def find_out(self) -> None:
+    async def find_out(self, connection: Any) -> None:
         """Learn what this login may do, and whether there is a pooler."""
         self._closed = False
-        connection = await connect(self.url)
-        try:
-            row = await connection.fetchrow(
-                "SELECT pg_backend_pid() AS pid, pg_has_role(current_user, r.worker, 'usage') AS worker,"
-                " pg_has_role(current_user, r.server, 'usage') AS server FROM (SELECT"
-                " (SELECT oid FROM pg_roles WHERE rolname = 'headwater_worker') AS worker,"
-                " (SELECT oid FROM pg_roles WHERE rolname = 'headwater_server') AS server) r"
-            )
-        finally:
-            await connection.close()
+        row = await connection.fetchrow(queries()["who_am_i"])
         if not (row["worker"] or row["server"]):
             raise NotSupported(
                 "This login is a member of neither headwater_worker nor headwater_server."
@@ -71,8 +68,8 @@ class Connections:
             crosses_tenants=bool(row["worker"]), pooled=row["pid"] != connection.get_server_pid()
         )
 
-    async def open(self) -> Any:
-        """A new connection, set up for its way to the server."""
+    async def open(self, **settings: str) -> Any:
+        """A new connection, set up for its way to the server; a pooler would not keep settings."""
         if self._closed:
             raise LogClosed
         pooled = self.access.pooled
@@ -82,7 +79,7 @@ class Connections:
             command_timeout=self._command_timeout,
             statement_cache_size=0 if pooled else 200,
             max_cached_statement_lifetime=0,
-            server_settings=None if pooled else {"jit": "off", "application_name": "headwater"},
+            server_settings=None if pooled else {"application_name": "headwater", **settings},
         )
 
     async def writer(self, shard: int) -> Any:
@@ -119,7 +116,7 @@ class Connections:
             connection = self._idle.pop()
             if not connection.is_closed():
                 return connection
-        return await self.open()
+        return await self.open(**PLANNING)
 
     async def fetch(self, sql: str, *arguments: Any, tenant: str | None) -> Sequence[Any]:
         """Run one query for a tenant; None for all of them."""
@@ -127,7 +124,7 @@ class Connections:
 
     async def fetch_any(self, sql: str, *arguments: Any) -> Sequence[Any]:
         """Run a query that concerns no tenant, or that names its tenants to a function."""
-        return await self._run(sql, arguments, "BEGIN" if self.access.pooled else None)
+        return await self._run(sql, arguments, self.begin_any())
 
     async def _run(self, sql: str, arguments: Sequence[Any], begin: str | None) -> Sequence[Any]:
         """A dead connection is tried again once: whatever runs here may run twice."""
@@ -146,12 +143,17 @@ class Connections:
         if tenant == "":
             raise NotSupported("A tenant must be named.")
         if self.access.crosses_tenants:
-            return "BEGIN" if self.access.pooled else None
+            return self.begin_any()
         if tenant is None:
             raise NotSupported(
                 "This login may not cross tenants: name one, or log in as a member of headwater_worker."
             )
-        return f"BEGIN; SELECT headwater.act_for(ARRAY[convert_from('\\x{tenant.encode().hex()}', 'UTF8')])"
+        name = f"convert_from(decode('{tenant.encode().hex()}', 'hex'), 'UTF8')"
+        return f"{self.begin_any() or 'BEGIN; '}SELECT headwater.act_for(ARRAY[{name}])"
+
+    def begin_any(self) -> str | None:
+        """The same for a statement that concerns no tenant."""
+        return f"BEGIN; {_PLAN}" if self.access.pooled else None
 
     def acting(self, tenants: set[str]) -> list[str] | None:
         """The tenants to name to a function; None for a login that sees them all."""

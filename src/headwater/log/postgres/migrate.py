@@ -53,7 +53,8 @@ async def pending(url: str) -> list[str]:
     try:
         connection = await connect(url)
         try:
-            there = await recorded(connection)
+            async with connection.transaction():
+                there = await recorded(connection)
         finally:
             await connection.close()
     except DRIVER_ERRORS as error:
@@ -61,9 +62,13 @@ async def pending(url: str) -> list[str]:
     return [step.name for step in steps() if there.get(step.name) != step.checksum]
 
 
+async def has_log(connection: Any) -> bool:
+    return bool(await connection.fetchval("SELECT true FROM pg_namespace WHERE nspname = 'headwater'"))
+
+
 async def recorded(connection: Any) -> dict[str, str]:
     """The steps that a database has, with their checksums; none when there is no log in it."""
-    if await connection.fetchval("SELECT to_regclass('headwater.migrations')") is None:
+    if not await has_log(connection):
         return {}
     rows = await connection.fetch("SELECT name, checksum FROM headwater.migrations")
     return {row["name"]: row["checksum"] for row in rows}
@@ -91,7 +96,7 @@ async def _make_roles(connection: Any) -> None:
     """Group roles belong to the server, not to the database: they may be there from another log."""
     for role in ROLES:
         try:
-            if not await connection.fetchval("SELECT true FROM pg_roles WHERE rolname = $1", role):
+            if not await _ask(connection, "SELECT true FROM pg_roles WHERE rolname = $1", role):
                 await connection.execute(f"CREATE ROLE {role} NOLOGIN NOSUPERUSER NOBYPASSRLS")
         except (asyncpg.DuplicateObjectError, asyncpg.UniqueViolationError):
             pass  # somebody else has just made it
@@ -101,7 +106,7 @@ async def _make_roles(connection: Any) -> None:
                 f"`{'; '.join(f'CREATE ROLE {name} NOLOGIN' for name in ROLES)}`, or give this login CREATEROLE."
             ) from None
     for role in ("headwater_worker", "headwater_tail"):
-        if await connection.fetchval("SELECT pg_has_role(current_user, $1, 'usage')", role):
+        if await _ask(connection, "SELECT pg_has_role(current_user, $1, 'usage')", role):
             continue
         try:
             await connection.execute(f"GRANT {role} TO CURRENT_USER")
@@ -110,6 +115,11 @@ async def _make_roles(connection: Any) -> None:
                 f"This login may not make itself a member of {role}. As an administrator, run "
                 f"`GRANT {role} TO <this login>`."
             ) from None
+
+
+async def _ask(connection: Any, question: str, role: str) -> bool:
+    async with connection.transaction():  # through a pooler, one statement with arguments needs one
+        return bool(await connection.fetchval(question, role))
 
 
 async def _apply(connection: Any, step: Step) -> bool:

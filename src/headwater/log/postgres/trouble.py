@@ -44,6 +44,7 @@ _WRONG_PLACE: Final = {"HW002", "HW003"}
 _FULL: Final = {"53100", "58030"}
 _READ_ONLY: Final = "25006"
 _PASSING: Final = {"40001", "40P01", "53200", "53300", "53400", "55P03", "57014", "57P03"}
+_LOCKED_OUT: Final = ("28", "3D")
 _LOST: Final = {"57P01", "57P02"}
 
 
@@ -99,6 +100,8 @@ def is_lost(error: BaseException) -> bool:
     state = sqlstate(error)
     if state is None:
         return isinstance(error, asyncpg.InterfaceError) and not isinstance(error, ValueError)
+    if state.startswith(_LOCKED_OUT):
+        return False
     return state.startswith("08") or state in _LOST or getattr(error, "severity", None) in {"FATAL", "PANIC"}
 
 

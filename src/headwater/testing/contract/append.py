@@ -32,8 +32,19 @@ class AppendContract:
     async def test_an_append_says_where_its_events_are(self, site: Site) -> None:
         async with site.open() as log:
             [one, two] = await log.append(write(ONE, events=2), write(TWO))
-            assert (one.stream, one.versions, one.positions, one.known) == (ONE, (1, 2), (1, 2), (False, False))
-            assert (two.stream, two.versions, two.positions, two.version, two.position) == (TWO, (1,), (3,), 1, 3)
+            assert (one.stream, one.versions, one.positions, one.known) == (
+                ONE,
+                (1, 2),
+                (1, 2),
+                (False, False),
+            )
+            assert (two.stream, two.versions, two.positions, two.version, two.position) == (
+                TWO,
+                (1,),
+                (3,),
+                1,
+                3,
+            )
             [more] = await log.append(write(ONE))
             assert (more.version, more.position) == (3, 4)
 
@@ -55,7 +66,12 @@ class AppendContract:
         async with site.open() as log:
             [event, plain] = await everything(log)
             assert event.event == Noted(text="hello", number=5, more={"a": [1, None, 2.5, True]})
-            assert (event.stream, event.type, event.schema_version, event.spec_version) == (ONE, "noted", 1, 1)
+            assert (event.stream, event.type, event.schema_version, event.spec_version) == (
+                ONE,
+                "noted",
+                1,
+                1,
+            )
             assert (event.run_id, event.correlation_id, event.causation_id) == ("run-1", "cause-1", "cause-2")
             assert (event.actor, event.traceparent) == ("somebody", "00-11-22-01")
             assert event.metadata == {"from": "here"}
@@ -145,7 +161,9 @@ class AppendContract:
         wide, key = "".join(letters[:256]), "".join(letters[256:])
         stream = Stream("t" * 128, wide[::-1], wide)
         async with site.open() as log:
-            await log.append(Write(stream, [RawEvent("e" * 128, 1)], rows=[TakeKey(key, wide), OpenFence(key)]))
+            await log.append(
+                Write(stream, [RawEvent("e" * 128, 1)], rows=[TakeKey(key, wide), OpenFence(key)])
+            )
             await log.append(Write(stream, [raw()], rows=[NeedKey(key, wide), Fence(key, 0)], expect=1))
             assert [e.stream for e in await everything(log, tenant=wide)] == [stream, stream]
 

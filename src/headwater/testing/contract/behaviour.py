@@ -42,9 +42,7 @@ def require(site: Site, *needs: Ability) -> None:
             pytest.skip(f"{site.name} has no {ability!r}: {site.lacks[ability]}")
 
 
-async def _bounded(
-    test: Coroutine[Any, Any, None], site: Site, *, checked: bool, patience: float
-) -> None:
+async def _bounded(test: Coroutine[Any, Any, None], site: Site, *, checked: bool, patience: float) -> None:
     async with asyncio.timeout(patience):
         await test
         if checked:

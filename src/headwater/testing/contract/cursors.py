@@ -51,9 +51,22 @@ class CursorsContract:
             await log.append(write(ONE, events=3))
             head = await log.head()
             place = head.places[0]
-            for wrong in (Place(4, place.chain), Place(2, place.chain), Place(3, bytes(32)), Place(-1, place.chain)):
+            for wrong in (
+                Place(4, place.chain),
+                Place(2, place.chain),
+                Place(3, bytes(32)),
+                Place(-1, place.chain),
+            ):
                 await _refused(log, replace(head, places={0: wrong}))
-            for token in ("", "hw1.", "hw1.AAAA", "nonsense", str(head)[:-5], str(head) + "AAAA", "hw1.\u00e9\u00e9"):
+            for token in (
+                "",
+                "hw1.",
+                "hw1.AAAA",
+                "nonsense",
+                str(head)[:-5],
+                str(head) + "AAAA",
+                "hw1.\u00e9\u00e9",
+            ):
                 with pytest.raises(CursorRefused):
                     Cursor.parse(token)
 

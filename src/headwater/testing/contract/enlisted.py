@@ -156,13 +156,17 @@ class EnlistedContract:
             assert await log.version(ONE) == 1
 
     @behaviour("sql")
-    async def test_a_stalled_transaction_with_rows_of_its_own_is_never_overtaken_unseen(self, site: Site) -> None:
+    async def test_a_stalled_transaction_with_rows_of_its_own_is_never_overtaken_unseen(
+        self, site: Site
+    ) -> None:
         async with watched(site), site.open() as log, site.open() as other:
             for n in range(5):
                 async with log.transaction() as transaction:
                     await transaction.append(write(ONE, expect=n))
                     await transaction.execute(site.note(str(n)))
-                    others = asyncio.create_task(other.append(write(TWO)))  # may have to wait for the program's row
+                    others = asyncio.create_task(
+                        other.append(write(TWO))
+                    )  # may have to wait for the program's row
                     await asyncio.sleep(0.02)
                 await others
             assert await log.version(ONE) == 5

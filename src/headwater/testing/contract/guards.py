@@ -51,7 +51,9 @@ class KeysContract:
             assert (await log.backend.keys(TENANT))[0][2] == "you"
 
     @behaviour()
-    async def test_giving_back_what_nobody_holds_is_refused_unless_it_may_be_missing(self, site: Site) -> None:
+    async def test_giving_back_what_nobody_holds_is_refused_unless_it_may_be_missing(
+        self, site: Site
+    ) -> None:
         async with site.open() as log:
             error = await refused(KeyNotHeld, log, write(ONE, GiveKey("k", "me")))
             assert (error.key, error.expected, error.holder) == ("k", "me", None)
@@ -75,7 +77,9 @@ class KeysContract:
         names = ["a%b", "a_b", "aXb", "A_b", "a\\b", "b"]
         async with site.open() as log:
             await log.append(write(ONE, *[TakeKey(name, "me") for name in names]))
-            listed = {prefix: await log.backend.keys(TENANT, prefix) for prefix in ("a_", "a%", "a\\", "a", "")}
+            listed = {
+                prefix: await log.backend.keys(TENANT, prefix) for prefix in ("a_", "a%", "a\\", "a", "")
+            }
             found = {prefix: sorted(row[1] for row in rows) for prefix, rows in listed.items()}
             assert found == {
                 "a_": ["a_b"],
@@ -110,7 +114,13 @@ class RowsContract:
             await log.append(write(ONE, *rows, SetDue("z", LATE)))
             assert [row[1] for row in await log.backend.due(TENANT)] == ["b", "d", "c", "a"]
             assert [row[1] for row in await log.backend.due(None, 2)] == ["b", "d"]
-            assert [row[1] for row in await log.backend.due(TENANT, by_now=False)] == ["b", "d", "c", "a", "z"]
+            assert [row[1] for row in await log.backend.due(TENANT, by_now=False)] == [
+                "b",
+                "d",
+                "c",
+                "a",
+                "z",
+            ]
 
     @behaviour()
     async def test_a_ready_row_is_put_replaced_and_cleared_once(self, site: Site) -> None:
@@ -138,7 +148,12 @@ class RowsContract:
                     PutReady("q", "urgent", priority=-5, at=LATE),
                 )
             )
-            assert [row[2] for row in await log.backend.ready(TENANT, "q")] == ["urgent", "first", "second", "low"]
+            assert [row[2] for row in await log.backend.ready(TENANT, "q")] == [
+                "urgent",
+                "first",
+                "second",
+                "low",
+            ]
             assert [row[2] for row in await log.backend.ready(None, "q", 1)] == ["urgent"]
             assert [row[2] for row in await log.backend.ready(TENANT, "other")] == ["first"]
 
@@ -225,10 +240,18 @@ class FencesContract:
     @behaviour()
     async def test_many_side_rows_in_one_call(self, site: Site) -> None:
         async with site.open() as log:
-            await log.append(write(ONE, OpenFence("f"), OpenFence("g"), SetDue("old", EARLY), TakeKey("old", "me")))
+            await log.append(
+                write(ONE, OpenFence("f"), OpenFence("g"), SetDue("old", EARLY), TakeKey("old", "me"))
+            )
             await log.append(
                 write(ONE, Fence("f", 0), Fence("g", 0), TakeKey("k1", "me"), TakeKey("k2", "me"), Wake("g")),
-                write(TWO, SetDue("d", LATE, b"d"), PutReady("q", "r", b"r"), ClearDue("old"), GiveKey("old", "me")),
+                write(
+                    TWO,
+                    SetDue("d", LATE, b"d"),
+                    PutReady("q", "r", b"r"),
+                    ClearDue("old"),
+                    GiveKey("old", "me"),
+                ),
             )
             assert await side_rows(log) == {
                 "keys": [(TENANT, "k1", "me"), (TENANT, "k2", "me")],
@@ -245,7 +268,9 @@ class FencesContract:
             await log.append(Write(ONE, write().events, rows=rows))
             ours = await side_rows(log)
             await log.append(write(theirs, *rows, Wake("f")))
-            await log.append(write(theirs, ClearDue("d"), ClearReady("q", "r"), GiveKey("k", "me"), CloseFence("f")))
+            await log.append(
+                write(theirs, ClearDue("d"), ClearReady("q", "r"), GiveKey("k", "me"), CloseFence("f"))
+            )
             await log.backend.claim("theirs", ["f"], "worker")
             assert await side_rows(log) == ours
             assert not any((await side_rows(log, "theirs")).values())
@@ -254,7 +279,12 @@ class FencesContract:
     async def test_a_refused_call_leaves_nothing(self, site: Site) -> None:
         effects: list[SideRow] = [
             *(TakeKey("new", "me"), GiveKey("mine", "me"), OpenFence("h"), Wake("f"), CloseFence("g")),
-            *(SetDue("d", EARLY, b"moved"), SetDue("d2", LATE), ClearReady("q", "r"), PutReady("q", "r2", b"x")),
+            *(
+                SetDue("d", EARLY, b"moved"),
+                SetDue("d2", LATE),
+                ClearReady("q", "r"),
+                PutReady("q", "r2", b"x"),
+            ),
         ]
         reasons: list[tuple[type[HeadwaterError], Write]] = [
             (WrongVersion, write(TWO, expect=9)),
@@ -266,7 +296,12 @@ class FencesContract:
             (RowGone, write(TWO, ClearReady("q", "nowhere"))),
         ]
         async with site.open() as log:
-            rows = [TakeKey("mine", "me"), TakeKey("theirs", "they"), OpenFence("f"), OpenFence("g")]
+            rows: list[SideRow] = [
+                TakeKey("mine", "me"),
+                TakeKey("theirs", "they"),
+                OpenFence("f"),
+                OpenFence("g"),
+            ]
             await log.append(write(ONE, *rows, SetDue("d", LATE), PutReady("q", "r")))
             before = await side_rows(log)
             for kind, wrong in reasons:

@@ -11,7 +11,17 @@ from headwater.events.envelope import NewEvent, RawEvent, Stream
 from headwater.events.ids import derived_id
 from headwater.log.write import NO_STREAM, Fence, GiveKey, OpenFence, SetDue, TakeKey, Write
 from headwater.testing.contract.behaviour import behaviour
-from headwater.testing.contract.facts import ONE, TENANT, TWO, Noted, everything, raw, refused, side_rows, write
+from headwater.testing.contract.facts import (
+    ONE,
+    TENANT,
+    TWO,
+    Noted,
+    everything,
+    raw,
+    refused,
+    side_rows,
+    write,
+)
 from headwater.testing.contract.site import Site
 
 
@@ -119,13 +129,16 @@ class IdempotenceContract:
     async def test_the_same_fact_told_by_another_process_is_known(self, site: Site) -> None:
         """Its clock, trace and compression differ, so its bytes do; the fact does not."""
         large = Noted(text="a fact " * 20_000)
-        for number, fact in enumerate((raw(1), large)):
+        facts: list[Noted | RawEvent] = [raw(1), large]
+        for number, fact in enumerate(facts):
             stream = Stream("paper", f"p{number}")
             events = [NewEvent(event=fact, id=derived_id(stream, "order-1"))]
             async with site.open() as log:
                 [first] = await log.append(Write(stream, events, expect=NO_STREAM))
             async with site.open(clock=ManualClock()) as log:
-                retry = Write(stream, [NewEvent(event=fact, id=events[0].id, traceparent="00-1-2-3")], expect=NO_STREAM)
+                retry = Write(
+                    stream, [NewEvent(event=fact, id=events[0].id, traceparent="00-1-2-3")], expect=NO_STREAM
+                )
                 [again] = await log.append(retry)
                 assert (again.positions, again.known) == (first.positions, (True,))
                 [again] = await log.append(retry)
@@ -155,7 +168,9 @@ class IdempotenceContract:
 
     @behaviour()
     async def test_a_retry_from_another_handle_writes_once(self, site: Site) -> None:
-        mine = Write(ONE, [NewEvent(event=raw(), occurred_at=datetime.now(UTC) - timedelta(days=1))], expect=0)
+        mine = Write(
+            ONE, [NewEvent(event=raw(), occurred_at=datetime.now(UTC) - timedelta(days=1))], expect=0
+        )
         for _ in range(3):
             async with site.open() as log:
                 [appended] = await log.append(mine)

@@ -22,7 +22,18 @@ from headwater.log.transfer import export_lines, import_lines
 from headwater.log.verify import verify
 from headwater.log.write import ClearDue, OpenFence, PutReady, SetDue, SideRow, TakeKey, Wake, Write
 from headwater.testing.contract.behaviour import behaviour
-from headwater.testing.contract.facts import ONE, TENANT, THREE, TWO, Noted, everything, positions, raw, side_rows, write
+from headwater.testing.contract.facts import (
+    ONE,
+    TENANT,
+    THREE,
+    TWO,
+    Noted,
+    everything,
+    positions,
+    raw,
+    side_rows,
+    write,
+)
 from headwater.testing.contract.poison import ODD
 from headwater.testing.contract.reads import THEIRS
 from headwater.testing.contract.site import Site
@@ -50,7 +61,9 @@ async def carried_over(source: Site, target: Site) -> None:
         lines = [line async for line in export_lines(old)]
         assert await import_lines(new, lines) == len(events)
         assert new.info.incarnation == old.info.incarnation
-        assert [_plain(event.row) for event in await everything(new)] == [_plain(event.row) for event in events]
+        assert [_plain(event.row) for event in await everything(new)] == [
+            _plain(event.row) for event in events
+        ]
         assert await new.head() == head
         assert await positions(new.read(cursor)) == [event.position for event in events[4:]]
         assert [line async for line in export_lines(new)] == lines
@@ -122,7 +135,12 @@ class MovingContract:
             if row[6] != "counted":
                 return []
             if row[4] % 2:
-                return [SetDue(f"d{row[3]}", MOMENT, b"x"), TakeKey(f"k{row[0]}", row[3]), OpenFence("f"), Wake("f")]
+                return [
+                    SetDue(f"d{row[3]}", MOMENT, b"x"),
+                    TakeKey(f"k{row[0]}", row[3]),
+                    OpenFence("f"),
+                    Wake("f"),
+                ]
             return [ClearDue(f"d{row[3]}", missing_ok=True), PutReady("q", f"r{row[0]}", b"y")]
 
         async with Log(MemoryBackend()) as memory, site.open() as log, Log(MemoryBackend()) as other:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from contextlib import suppress
 from random import Random
 
 import pytest
@@ -50,10 +51,8 @@ class OrderContract:
             for n in range(25):
                 streams = random.sample([ONE, TWO, THREE], random.randint(1, 3))
                 calls = [write(stream, events=random.randint(1, 4)) for stream in streams]
-                try:
+                with suppress(Conflict):
                     await witness.append(log, *calls, write(TWO, expect=n if n % 5 == 0 else -1))
-                except Conflict:
-                    pass
 
         async with watched(site), site.open() as a, site.open() as b, site.open() as c:
             await asyncio.gather(*[writer(log, name) for name, log in enumerate((a, a, b, b, c))])
@@ -205,8 +204,9 @@ class RaceContract:
                 key, stream = f"f{round}", Stream("card", f"r{round}")
                 await owner.append(write(stream, OpenFence(key)))
                 [mine] = await owner.backend.claim(TENANT, [key], "owner")
+                fence = Fence(key, mine.epoch)
 
-                async def own(stream: Stream = stream, fence: Fence = Fence(key, mine.epoch)) -> int:
+                async def own(stream: Stream = stream, fence: Fence = fence) -> int:
                     for n in range(10):
                         try:
                             await owner.append(write(stream, fence))

@@ -59,7 +59,9 @@ class PoisonContract:
             await log.append(mine)
             assert mine.prepared is not None
             rows = [event.row async for event in log.stream(ONE)]
-            assert [(row[17], row[18]) for row in rows] == [(r.data, r.metadata) for r in mine.prepared[0].rows]
+            assert [(row[17], row[18]) for row in rows] == [
+                (r.data, r.metadata) for r in mine.prepared[0].rows
+            ]
 
     @behaviour()
     async def test_numbers_survive(self, site: Site) -> None:
@@ -103,7 +105,9 @@ class PoisonContract:
     @behaviour()
     async def test_what_is_too_large_is_refused(self, site: Site) -> None:
         large = "x" * 5000
-        async with site.open(options=LogOptions(limits=Limits(inline=1000, payload=5000, side_row=100))) as log:
+        async with site.open(
+            options=LogOptions(limits=Limits(inline=1000, payload=5000, side_row=100))
+        ) as log:
             await _refused_everywhere(log, Noted(text=large))
             await _refused_everywhere(log, RawEvent("large", large))
             await refused(PayloadRefused, log, Write(ONE, [NewEvent(event=raw(), metadata={"m": large})]))
@@ -125,18 +129,18 @@ class PoisonContract:
             for id in ids:
                 for row in _rows(id):
                     await refused(InvalidName, log, write(ONE, row))
-                for field in ("run_id", "correlation_id", "causation_id", "actor", "traceparent"):
-                    await refused(InvalidName, log, Write(ONE, [NewEvent(**{"event": raw(), field: id})]))
+                for event in _envelopes(id):
+                    await refused(InvalidName, log, Write(ONE, [event]))
             for queue in bad:
                 await refused(InvalidName, log, write(ONE, PutReady(queue, "r")))
 
     @behaviour()
     async def test_numbers_out_of_range_are_refused(self, site: Site) -> None:
         async with site.open() as log:
-            for event in (
-                *(RawEvent("counted", 1, schema_version=version) for version in (-1, 0, 2**31, 2**70)),
-                *(NewEvent(event=raw(), spec_version=version) for version in (-1, 0, 2**31, 2**70)),
-            ):
+            versions = (-1, 0, 2**31, 2**70)
+            wrong: list[RawEvent | NewEvent] = [RawEvent("counted", 1, schema_version=v) for v in versions]
+            wrong += [NewEvent(event=raw(), spec_version=v) for v in versions]
+            for event in wrong:
                 await refused(Refused, log, Write(ONE, [event]))
             for priority in (-(2**31) - 1, 2**31, 2**70):
                 await refused(Refused, log, write(ONE, PutReady("q", "r", priority=priority)))
@@ -158,8 +162,25 @@ class PoisonContract:
             assert await log.backend.keys("default") == []
 
 
+def _envelopes(id: str) -> list[NewEvent]:
+    return [
+        NewEvent(event=raw(), run_id=id),
+        NewEvent(event=raw(), correlation_id=id),
+        NewEvent(event=raw(), causation_id=id),
+        NewEvent(event=raw(), actor=id),
+        NewEvent(event=raw(), traceparent=id),
+    ]
+
+
 def _rows(id: str) -> list[SideRow]:
-    return [TakeKey(id, "me"), TakeKey("k", id), OpenFence(id), Wake(id), SetDue(id, datetime.now(UTC)), PutReady("q", id)]
+    return [
+        TakeKey(id, "me"),
+        TakeKey("k", id),
+        OpenFence(id),
+        Wake(id),
+        SetDue(id, datetime.now(UTC)),
+        PutReady("q", id),
+    ]
 
 
 async def _refused_everywhere(log: Log, event: Noted | RawEvent) -> None:

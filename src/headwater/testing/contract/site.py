@@ -1,9 +1,9 @@
 """What the contract suite must be told of a backend: how to reach it, and what can be done to it.
 
 A `Site` is the place of one empty log. `backend` and `fresh` are all that every backend has to give; the rest are
-abilities, by which a test reaches into the world around the log. A backend that cannot have one says so in `lacks`, with
-the reason, and the tests that need it are skipped with that reason; an ability that is neither given nor
-declared lacking fails them.
+abilities, by which a test reaches into the world around the log. A backend that cannot have one says so in `lacks`,
+with the reason, and the tests that need it are skipped with that reason; an ability that is neither given nor declared
+lacking fails them.
 """
 
 from __future__ import annotations
@@ -77,4 +77,6 @@ class Site(ABC):
 
     def old_snapshot(self) -> AbstractAsyncContextManager[None]:
         """`snapshot`: a reader on the log's database that keeps the snapshot which it took on entry."""
-        raise NotImplementedError(f"{self.name} must give `old_snapshot`, or declare that it lacks 'snapshot'")
+        raise NotImplementedError(
+            f"{self.name} must give `old_snapshot`, or declare that it lacks 'snapshot'"
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 from headwater.events.envelope import Recorded
 from headwater.log.log import Log
@@ -27,7 +28,7 @@ async def load(log: Log, to_version: int | None = None, fold: Fold[list[int]] = 
     return None if row is None else SnapshotRow(*row)
 
 
-async def keep(log: Log, version: int, state: bytes, **changes: object) -> SnapshotRow:
+async def keep(log: Log, version: int, state: bytes, **changes: Any) -> SnapshotRow:
     """Save a snapshot by hand."""
     [event] = [event async for event in log.stream(ONE, from_version=version, to_version=version)]
     row = SnapshotRow(ONE, "seen", 1, version, event.chain, "json", state)._replace(**changes)

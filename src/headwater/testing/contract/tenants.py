@@ -7,7 +7,7 @@ from random import Random
 from headwater.errors import HeadwaterError
 from headwater.events.envelope import Stream
 from headwater.log.port import SnapshotRow
-from headwater.log.write import OpenFence, PutReady, SetDue, TakeKey, Write
+from headwater.log.write import OpenFence, PutReady, SetDue, SideRow, TakeKey, Write
 from headwater.testing.contract.behaviour import behaviour
 from headwater.testing.contract.facts import Noted, everything, positions, write
 from headwater.testing.contract.guards import EARLY
@@ -33,7 +33,7 @@ class TenantsContract:
     async def test_tenants_do_not_see_each_others_rows(self, site: Site) -> None:
         noise = Noted(text=Random(5).randbytes(70_000).hex())
         async with site.open() as log:
-            rows = [TakeKey("k", "me"), OpenFence("f"), SetDue("d", EARLY), PutReady("q", "r")]
+            rows: list[SideRow] = [TakeKey("k", "me"), OpenFence("f"), SetDue("d", EARLY), PutReady("q", "r")]
             await log.append(Write(OURS, [noise], rows=rows))
             [event] = await everything(log)
             blob = event.blob or b""
@@ -44,12 +44,11 @@ class TenantsContract:
             assert await log.find("theirs", event.id) == []
             assert await log.version(THEIRS) == 0
             assert await backend.load_snapshot(THEIRS, "s", 1, None) is None
-            for listed in (
-                *(await backend.keys("theirs"), await backend.fences("theirs", ["f"])),
-                *(await backend.due("theirs"), await backend.ready("theirs", "q")),
-                *(await backend.claim("theirs", ["f"], "thief"), []),
-            ):
-                assert list(listed) == []
+            assert list(await backend.keys("theirs")) == []
+            assert list(await backend.fences("theirs", ["f"])) == []
+            assert list(await backend.due("theirs")) == []
+            assert list(await backend.ready("theirs", "q")) == []
+            assert list(await backend.claim("theirs", ["f"], "thief")) == []
             assert not await backend.release("theirs", "f", 0, 0)
             assert (await backend.fences("ours", ["f"]))[0][2:4] == (0, None)
             assert len(await backend.due(None)) == len(await backend.ready(None, "q")) == 1

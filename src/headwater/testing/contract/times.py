@@ -32,7 +32,15 @@ class TimesContract:
     @behaviour("clock")
     async def test_a_clock_that_jumps_never_takes_recorded_time_back(self, site: Site) -> None:
         async with site.open() as log, site.open() as other:
-            for jump in (HOUR, -3 * HOUR, HOUR / 2, -HOUR, timedelta(days=-4000), 2 * HOUR, timedelta(days=4001)):
+            for jump in (
+                HOUR,
+                -3 * HOUR,
+                HOUR / 2,
+                -HOUR,
+                timedelta(days=-4000),
+                2 * HOUR,
+                timedelta(days=4001),
+            ):
                 await log.append(write(ONE, events=2))
                 site.jump(jump)
                 await other.append(write(TWO))
@@ -61,7 +69,7 @@ class TimesContract:
                 await log.append(write(TWO if n % 3 else ONE, events=2))
             events = await everything(log)
             first = events[0].recorded_at
-            for moment in sorted({event.recorded_at for event in events}) + [first - HOUR, first + HOUR]:
+            for moment in [*sorted({event.recorded_at for event in events}), first - HOUR, first + HOUR]:
                 for until in (moment, moment - timedelta(microseconds=1)):
                     await _reads_agree(log, events, until)
 

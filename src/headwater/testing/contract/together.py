@@ -56,7 +56,7 @@ class TogetherContract:
         recording = Recording(site.backend())
         async with site.open(recording.backend) as log:
             await log.append(write(ONE, TakeKey("k", "me")))
-            outcomes: list[object] = await asyncio.gather(
+            outcomes = await asyncio.gather(
                 log.append(write(ONE, expect=1)),
                 log.append(write(ONE, expect=1)),
                 log.append(write(TWO, TakeKey("k", "you"))),
@@ -134,7 +134,10 @@ class TogetherContract:
         async with site.open(unsure.backend) as log:
             for n in range(4):
                 await asyncio.gather(
-                    *[witness.append(log, write(Stream("card", f"{n}.{k}"), expect=NO_STREAM)) for k in range(5)],
+                    *[
+                        witness.append(log, write(Stream("card", f"{n}.{k}"), expect=NO_STREAM))
+                        for k in range(5)
+                    ],
                     witness.append(log, write(ONE, expect=n)),
                 )
             assert not unsure.left
@@ -193,9 +196,10 @@ class TogetherContract:
     @behaviour()
     async def test_a_write_that_nobody_awaits_goes_in_a_moment(self, site: Site) -> None:
         async with site.open(options=LogOptions(linger=0.01)) as log:
-            await log.submit(write(ONE))
+            pending = await log.submit(write(ONE))
             while not await log.version(ONE):
                 await asyncio.sleep(0.005)
+            assert pending.future.done()
 
     @behaviour()
     async def test_calls_that_name_the_same_rows_are_judged_one_after_the_other(self, site: Site) -> None:
@@ -211,7 +215,7 @@ class TogetherContract:
             )
             assert [type(outcome) for outcome in outcomes] == [list, KeyTaken, list, list, list, list]
             assert [row[2] for row in await log.backend.keys("default")] == ["c"]
-            assert (await fence(log, "f") or ())[4] == 2
+            assert (await fence(log, "f") or ())[4:5] == (2,)
 
     @behaviour()
     async def test_the_same_write_submitted_twice_at_once_is_written_once(self, site: Site) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from hashlib import sha256
+from typing import Any
 
 import pytest
 
@@ -22,7 +23,7 @@ from headwater.testing.contract.site import Site
 Rewrite = Callable[[list[StoredRow]], list[StoredRow]]
 
 
-def changed(position: int, **values: object) -> Rewrite:
+def changed(position: int, **values: Any) -> Rewrite:
     def rewrite(rows: list[StoredRow]) -> list[StoredRow]:
         return [row._replace(**values) if row.position == position else row for row in rows]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from headwater.log.cursor import Cursor
@@ -54,7 +54,7 @@ class Watch:
 
 
 @asynccontextmanager
-async def watched(site: Site) -> AsyncIterator[Watch]:
+async def watched(site: Site) -> AsyncGenerator[Watch]:
     """Watch the log from handles of their own, by subscription and by polling; on exit they must see all of it."""
     async with site.open(options=LogOptions(poll=0.02)) as live, site.open() as polled:
         watch = Watch()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 from uuid import UUID
@@ -23,6 +23,7 @@ from headwater.log.port import (
     Outcome,
     Page,
     Place,
+    Placed,
     Query,
     ReadyRow,
     RebuildSide,
@@ -44,9 +45,15 @@ class SimulatedBackend:
     name = "simulated"
 
     def __init__(
-        self, inner: Backend, wire: Wire, weather: Weather, hints: SimulatedHints, attempts: Attempts
+        self,
+        inner: Backend,
+        wire: Wire,
+        weather: Weather,
+        hints: SimulatedHints,
+        attempts: Attempts,
+        note: Callable[[str], None],
     ) -> None:
-        self.inner = inner
+        self.inner, self._note = inner, note
         self._wire, self._weather, self._hints, self._attempts = wire, weather, hints, attempts
 
     async def open(self) -> LogInfo:
@@ -60,6 +67,13 @@ class SimulatedBackend:
         return self._hints
 
     async def append(self, shard: int, calls: Sequence[Call]) -> Sequence[Outcome]:
+        try:
+            return await self._append(shard, calls)
+        except (BatchRefused, BatchRetry, BatchUnknown) as error:
+            self._note(f"{type(error).__name__} for {_name(calls)}")
+            raise
+
+    async def _append(self, shard: int, calls: Sequence[Call]) -> Sequence[Outcome]:
         weather = self._weather
         if weather.has(Kind.UNAVAILABLE):
             await self._go_and_come_back()
@@ -82,8 +96,11 @@ class SimulatedBackend:
 
         async def carried_out() -> Sequence[Outcome]:
             if not self._attempts.arrive(attempt):
+                self._note(f"voided {_name(calls)}")
                 raise BatchUnknown("It was voided by a later attempt.")
-            return await self.inner.append(shard, calls)
+            outcomes = await self.inner.append(shard, calls)
+            self._note("; ".join(_say(call, outcome) for call, outcome in zip(calls, outcomes, strict=True)))
+            return outcomes
 
         if fate and kind is Kind.ZOMBIE:
             self._wire.send(carried_out, fate.amount)
@@ -97,6 +114,7 @@ class SimulatedBackend:
     async def claim(self, tenant: str, keys: Sequence[str], holder: str) -> Sequence[Claimed]:
         fate = self._weather.next_fate()
         claimed = await self._ask(lambda: self.inner.claim(tenant, keys, holder))
+        self._note(f"claimed {claimed}")
         if fate:
             raise OutcomeUnknown
         return claimed
@@ -177,6 +195,17 @@ class SimulatedBackend:
 
     async def _go_and_come_back(self) -> None:
         await self._do(_nothing)
+
+
+def _name(calls: Sequence[Call]) -> str:
+    return " ".join(str(row.event_id) for call in calls for write in call.writes for row in write.rows)
+
+
+def _say(call: Call, outcome: Outcome) -> str:
+    if not isinstance(outcome, Placed):
+        return f"{outcome.code} for {_name([call])}"
+    known = " (known)" if any(outcome.known) else ""
+    return f"positions {outcome.positions}{known} for {_name([call])}"
 
 
 async def _nothing() -> None:

@@ -21,7 +21,7 @@ class Kind(StrEnum):
     RETRY = "retry"  # the next batches are not written, and that is known
     UNKNOWN_BEFORE = "unknown-before"  # the next batches are lost on their way, and their outcome with them
     UNKNOWN_AFTER = "unknown-after"  # the next batches are written, but the outcome is lost
-    ZOMBIE = "zombie"  # the outcome of the next batch is lost, and it arrives so many seconds later
+    ZOMBIE = "zombie"  # the outcomes of the next two batches are lost, and they arrive so many seconds later
     FULL = "disk-full"  # for so many seconds
     FULL_ONCE = "disk-full-once"  # for the next batches
     REFUSE = "refuse"  # for so many seconds batches of more than one call are refused for good
@@ -57,8 +57,8 @@ def draw_faults(seed: int, processes: Sequence[str], seconds: float, *, remote: 
     moments: list[tuple[float, str]] = []
     for _ in range(chance.choice((0, 3, 10, 30))):  # trouble comes in crowds
         at, process = chance.uniform(0, seconds), chance.choice(processes)
-        for _ in range(chance.choice((1, 1, 2, 4))):
-            moments.append((at + chance.choice((0.0, 0.01, 0.1)) * chance.random(), process))
+        crowd = range(chance.choice((1, 1, 2, 4)))
+        moments += [(at + chance.choice((0.0, 0.01, 0.1)) * chance.random(), process) for _ in crowd]
     return [
         _draw(number, at, chance.choice(kinds), process, chance)
         for number, (at, process) in enumerate(sorted(moments))

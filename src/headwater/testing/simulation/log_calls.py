@@ -32,7 +32,9 @@ from headwater.log.write import (
 )
 
 TENANTS: Final = ("default", "other")
-STREAMS: Final = tuple(Stream(type, f"s{n}", tenant) for tenant in TENANTS for type in ("a", "b") for n in (0, 1))
+STREAMS: Final = tuple(
+    Stream(type, f"s{n}", tenant) for tenant in TENANTS for type in ("a", "b") for n in (0, 1)
+)
 FENCES: Final = ("f0", "f1")
 QUEUE: Final = "q"
 _DAWN: Final = datetime(2024, 1, 1, tzinfo=UTC)
@@ -101,7 +103,9 @@ class Planned:
         if order:
             data["order"] = list(order)
         if self.padding:
-            data["padding"] = "".join(Random(f"{self.key} {index}").choices("0123456789abcdef", k=self.padding))
+            data["padding"] = "".join(
+                Random(f"{self.key} {index}").choices("0123456789abcdef", k=self.padding)
+            )
         event = RawEvent(f"fact_{index % 3}", data)
         if not self.derived:
             return event
@@ -148,14 +152,15 @@ class Caller:
         ]
         if rows and not plain and chance.random() < 0.6:
             writes[0] = writes[0]._replace(rows=tuple(self._rows()))
-        return Planned(
-            f"{self.label}-{self._made}", tuple(writes), derived, padding=chance.choice((0, 0, 0, 600)) if derived else 0
-        )
+        padding = chance.choice((0, 0, 0, 600)) if derived else 0
+        return Planned(f"{self.label}-{self._made}", tuple(writes), derived, padding=padding)
 
     def shared(self, number: int) -> Planned:
         """The same call whoever draws it."""
         chance = Random(f"shared {number}")
-        return Planned(f"shared-{number}", (PlannedWrite(chance.choice(STREAMS), chance.randint(1, 3)),), derived=True)
+        return Planned(
+            f"shared-{number}", (PlannedWrite(chance.choice(STREAMS), chance.randint(1, 3)),), derived=True
+        )
 
     def fenced(self, key: str, epoch: int) -> Planned:
         """A call of a fence's owner."""
@@ -171,7 +176,9 @@ class Caller:
 
     def _expect(self, stream: Stream) -> int:
         believed = self.versions.get(stream, 0)
-        return self.chance.choice((ANY, ANY, ANY, believed, believed, believed, max(believed - 1, 0), believed + 1, believed + 2))
+        return self.chance.choice(
+            (ANY, ANY, ANY, believed, believed, believed, max(believed - 1, 0), believed + 1, believed + 2)
+        )
 
     def _rows(self) -> list[SideRow]:
         chance, number = self.chance, str(self.chance.randrange(3))
@@ -189,7 +196,6 @@ class Caller:
             [OpenFence(fence)],
             [Wake(fence)],
         ]
-        picked = chance.sample(choices[:2] + choices[3:], chance.choice((1, 1, 2, 3)))
+        picked = chance.sample(choices, chance.choice((1, 1, 2, 3)))
         rows = [row for rows in picked for row in rows]
-        seen: set[str] = set()
-        return [row for row in rows if not (row.key in seen or seen.add(row.key))] or choices[2]
+        return list({row.key: row for row in rows}.values())

@@ -1,4 +1,4 @@
-"""What must be true of a log beyond its invariants, given what it told the programs: judged from outside, at the end."""
+"""What must be true of a log beyond its invariants, given what it told the programs; judged at the end."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ async def check(log: Log, history: History) -> None:
     events = [event async for event in log.read(data=Data.ALL)]
     _check_refused(events, history)
     _check_calls(events)
-    _check_order(events)
+    _check_order(events, history)
     _check_cancelled(events, history)
     _check_reads(events, history)
     for follower in history.followers:
-        await _check_follower(log, events, follower)
+        await _check_follower(log, follower)
     _check_claims(events, history)
     await _check_side_rows(log, events, history)
 
@@ -43,7 +43,11 @@ def _check_refused(events: Sequence[Recorded], history: History) -> None:
     for event in events:
         if error := history.refused.get(event.id):
             raise InvariantBroken(
-                "refused", "a call was refused and is in the log", error=error, id=event.id, position=event.position
+                "refused",
+                "a call was refused and is in the log",
+                error=error,
+                id=event.id,
+                position=event.position,
             )
 
 
@@ -54,7 +58,9 @@ def _check_calls(events: Sequence[Recorded]) -> None:
         data = event.data
         calls[data["call"]].append(event)
         if "expect" in data and event.version != data["expect"] + 1:
-            raise InvariantBroken("I3", "an expectation did not hold", expected=data["expect"], version=event.version)
+            raise InvariantBroken(
+                "I3", "an expectation did not hold", expected=data["expect"], version=event.version
+            )
     for key, mine in calls.items():
         first = mine[0]
         found = [(event.data["index"], event.position) for event in mine]
@@ -62,11 +68,12 @@ def _check_calls(events: Sequence[Recorded]) -> None:
             raise InvariantBroken("whole", "a call is not in the log once and whole", call=key, found=found)
 
 
-def _check_order(events: Sequence[Recorded]) -> None:
+def _check_order(events: Sequence[Recorded], history: History) -> None:
     """What one log was handed first stands first."""
     last: dict[str, int] = {}
     for event in events:
-        if order := event.data.get("order"):
+        order = event.data.get("order")
+        if order and event.data["call"] not in history.sent_again:
             label, number = order
             if number < last.get(label, 0):
                 raise InvariantBroken(
@@ -92,7 +99,7 @@ def _check_reads(events: Sequence[Recorded], history: History) -> None:
             raise InvariantBroken("I6", "a read misses what was acknowledged before", events=len(read))
 
 
-async def _check_follower(log: Log, events: Sequence[Recorded], follower: Follower) -> None:
+async def _check_follower(log: Log, follower: Follower) -> None:
     wanted = [(event.position, event.chain) async for event in log.read(data=Data.NONE, **follower.filters)]
     if follower.delivered != wanted[: len(follower.delivered)]:
         raise InvariantBroken(
@@ -113,7 +120,11 @@ def _check_claims(events: Sequence[Recorded], history: History) -> None:
                 later = [c for c in history.claims if (c.tenant, c.key) == where and c.epoch > epoch]
                 if epoch < last.get(where, 0) or any(event.position > claim.head for claim in later):
                     raise InvariantBroken(
-                        "fence", "an owner wrote after it was superseded", fence=where, epoch=epoch, position=event.position
+                        "fence",
+                        "an owner wrote after it was superseded",
+                        fence=where,
+                        epoch=epoch,
+                        position=event.position,
                     )
                 last[where] = epoch
 
@@ -131,7 +142,9 @@ class _Side:
         rows = event.data.get("rows", ())
         for row in rows:
             if problem := self._refuse(row):
-                raise InvariantBroken("guard", f"a guard did not hold: {problem}", row=row, position=event.position)
+                raise InvariantBroken(
+                    "guard", f"a guard did not hold: {problem}", row=row, position=event.position
+                )
         for row in rows:
             self._change(row)
 
@@ -183,7 +196,10 @@ async def _check_side_rows(log: Log, events: Sequence[Recorded], history: Histor
         fences = await log.backend.fences(tenant, FENCES)
         there = _Side(
             {row.key: row.holder for row in await log.backend.keys(tenant)},
-            {row.key: (_iso(row.at), row.data.decode()) for row in await log.backend.due(tenant, by_now=False)},
+            {
+                row.key: (_iso(row.at), row.data.decode())
+                for row in await log.backend.due(tenant, by_now=False)
+            },
             {
                 row.key: (row.data.decode(), row.priority, _iso(row.at))
                 for row in await log.backend.ready(tenant, QUEUE)

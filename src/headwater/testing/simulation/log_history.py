@@ -81,6 +81,8 @@ class History:
     cancelled: list[Unheard] = field(default_factory=list[Unheard])
     handed_in: list[tuple[Node, Pending]] = field(default_factory=list[tuple[Node, Pending]])
     followers: list[Follower] = field(default_factory=list[Follower])
+    sent_again: set[str] = field(default_factory=set[str])
+    """Calls that a program handed in once more, and so behind later ones."""
     highest: int = 0
     _at: dict[int, UUID] = field(default_factory=dict[int, UUID])
 

@@ -13,15 +13,14 @@ from headwater.errors import Conflict, HeadwaterError, LogClosed, LogUnavailable
 from headwater.events.clock import from_us
 from headwater.events.envelope import Stream
 from headwater.log.cursor import Cursor
-from headwater.log.group import Pending
 from headwater.log.log import Log, LogOptions
-from headwater.log.port import Claimed, Data
+from headwater.log.port import Claimed, Data, Placed
 from headwater.log.prepare import Limits
 from headwater.log.write import ANY, Appended, GiveKey, OpenFence, TakeKey, Write
 from headwater.testing.invariants import check
 from headwater.testing.simulation import log_checks
 from headwater.testing.simulation.log_calls import FENCES, STREAMS, Caller, Planned
-from headwater.testing.simulation.log_history import Claim, Follower, History, Read, Unheard, ids_of
+from headwater.testing.simulation.log_history import Claim, Follower, History, Read, Unheard
 from headwater.testing.simulation.workload import Node
 
 _SHARED: Final = 4
@@ -51,7 +50,9 @@ class LogWorkload:
         if self._history is None:
             self._history = History(node.world.moment, node.world.attempts.under_way)
         async with node.log(options=self._options) as log:
-            program = self._programs[node.name] = Program(node, log, self._history, self.operations, self._pace)
+            program = self._programs[node.name] = Program(
+                node, log, self._history, self.operations, self._pace
+            )
             program.start()
             await node.stopping.wait()
             await program.stop()
@@ -116,10 +117,8 @@ class Program:
 
     # Writing
 
-    def _start(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[None]:
-        task = self.node.start(work, f"work {self.node.label}")
-        self._tasks.append(task)
-        return task
+    def _start(self, work: Coroutine[Any, Any, Any]) -> None:
+        self._tasks.append(self.node.start(work, f"work {self.node.label}"))
 
     async def _work(self) -> None:
         for planned in list(self._outbox.values()):
@@ -131,13 +130,12 @@ class Program:
             await self._operate()
 
     async def _operate(self) -> None:
-        await self._chance.choice(
-            (
-                self._one, self._one, self._one, self._concurrent, self._burst, self._burst, self._cancelled,
-                self._own, self._own, self._own, self._shared, self._again, self._too_early, self._skip, self._enlisted,
-                self._read_all, self._read_stream, self._derived, self._derived,
-            )
-        )()  # fmt: skip
+        often = self._one, self._own, self._burst, self._too_early, self._derived
+        seldom = (
+            self._one, self._own, self._concurrent, self._cancelled, self._shared, self._again, self._skip,
+            self._enlisted, self._read_all, self._read_stream,
+        )  # fmt: skip
+        await self._chance.choice((*often, *often, *seldom))()
 
     async def _one(self) -> None:
         await self._append(self._caller.call())
@@ -169,10 +167,13 @@ class Program:
             try:
                 appended = await self.log.append(*writes)
             except (OutcomeUnknown, LogUnavailable):
+                self.history.sent_again.add(planned.key)
                 await asyncio.sleep(0.1)
                 continue
             except (Conflict, Trouble) as error:
-                if not planned.derived or isinstance(error, Conflict):  # else an earlier life may have written it
+                if not planned.derived or isinstance(
+                    error, Conflict
+                ):  # else an earlier life may have written it
                     self.history.refuse(writes, error)
                 self._outbox.pop(planned.key, None)
                 return None
@@ -191,7 +192,7 @@ class Program:
             writes = self._caller.call(rows=False).make(self._order())
             pending = await self.log.submit(*writes)
             self.history.handed_in.append((self.node, pending))
-            pending.future.add_done_callback(_Answer(self.history, writes, pending))
+            pending.future.add_done_callback(_Answer(self.history, writes))
         if self._chance.random() < 0.5:
             await self._one()
 
@@ -275,7 +276,8 @@ class Program:
     async def _skip(self) -> None:
         """Known and new in one write."""
         old = replace(
-            self._caller.call(derived=True, rows=False, plain=True), occurred_at=from_us(self.node.clock.now_us())
+            self._caller.call(derived=True, rows=False, plain=True),
+            occurred_at=from_us(self.node.clock.now_us()),
         )
         old = replace(old, writes=old.writes[:1])
         writes = old.make()
@@ -354,28 +356,24 @@ class Program:
 class _Answer:
     """Hears the outcome of a call that was handed in."""
 
-    def __init__(self, history: History, writes: list[Write], pending: Pending) -> None:
-        self._history, self._writes, self._pending = history, writes, pending
+    def __init__(self, history: History, writes: list[Write]) -> None:
+        self._history, self._writes = history, writes
         self._asked = history.moment()
 
-    def __call__(self, future: asyncio.Future[object]) -> None:
+    def __call__(self, future: asyncio.Future[Placed]) -> None:
         error = future.exception()
         if error is None:
-            placed = self._pending.future.result()
-            self._history.accept(self._asked, self._writes, placed_as_appended(self._writes, placed.positions, placed.versions, placed.known))
+            self._history.accept(self._asked, self._writes, _places(self._writes, future.result()))
         elif isinstance(error, HeadwaterError) and not isinstance(error, OutcomeUnknown | LogClosed):
             self._history.refuse(self._writes, error)
 
 
-def placed_as_appended(
-    writes: list[Write], positions: list[int], versions: list[int], known: list[bool]
-) -> list[Appended]:
+def _places(writes: list[Write], placed: Placed) -> list[Appended]:
     appended: list[Appended] = []
     start = 0
     for write in writes:
-        end = start + len(ids_of([write]))
-        appended.append(
-            Appended(write.stream, tuple(versions[start:end]), tuple(positions[start:end]), tuple(known[start:end]))
-        )
-        start = end
+        part = slice(start, start + len(write.events))
+        start += len(write.events)
+        columns = (placed.versions[part], placed.positions[part], placed.known[part])
+        appended.append(Appended(write.stream, tuple(columns[0]), tuple(columns[1]), tuple(columns[2])))
     return appended

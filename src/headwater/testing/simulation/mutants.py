@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,7 +19,7 @@ from headwater.log import rules
 from headwater.log.group import GroupCommit
 from headwater.log.live import Live
 from headwater.log.memory import MemoryBackend
-from headwater.log.port import BatchUnknown, Call, Page, Placed, Query
+from headwater.log.port import BatchUnknown, Call, Page, Placed, PreparedWrite, Query
 from headwater.log.reading import Reader
 from headwater.log.write import Fence
 from headwater.testing.simulation.wire import Attempt, Attempts
@@ -45,7 +45,7 @@ class Mutant:
     patches: tuple[Patch, ...]
 
     @contextmanager
-    def planted(self) -> Iterator[None]:
+    def planted(self) -> Generator[None]:
         originals = [(patch, getattr(patch.owner, patch.name)) for patch in self.patches]
         try:
             for patch, original in originals:
@@ -77,21 +77,29 @@ def _look_at_fences_early(append: Any) -> Callable[..., Any]:
 
 
 def _without_fences(call: Call) -> Call:
-    writes = [w._replace(side=tuple(row for row in w.side if not isinstance(row, Fence))) for w in call.writes]
+    writes = [
+        w._replace(side=tuple(row for row in w.side if not isinstance(row, Fence))) for w in call.writes
+    ]
     return call._replace(writes=tuple(writes))
 
 
 def _ids_only_if_misused(_: Any) -> Callable[..., Any]:
-    return getattr(rules, "_refuse_ids")  # noqa: B009
+    only: Callable[..., Any] = vars(rules)["_refuse_ids"]
+    return only
 
 
 def _count_known_as_new(_: Any) -> Callable[..., Any]:
-    return lambda write, known: len(write.rows)
+    def mutated(write: PreparedWrite, _: object) -> int:
+        return len(write.rows)
+
+    return mutated
 
 
 def _drop_links(link: Any) -> Callable[..., Any]:
     def mutated(chain: bytes, position: int, version: int, recorded_at: int, digest: bytes) -> bytes:
-        extended: bytes = link(bytes(32) if position % 7 == 0 else chain, position, version, recorded_at, digest)
+        extended: bytes = link(
+            bytes(32) if position % 7 == 0 else chain, position, version, recorded_at, digest
+        )
         return extended
 
     return mutated

@@ -6,6 +6,7 @@ the same way. What is printed is what is needed to understand it: the faults tha
 
 from __future__ import annotations
 
+import re
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -20,8 +21,10 @@ from headwater.testing.simulation.workload import Workload
 from headwater.testing.simulation.world import Ended, Setup, World
 
 Workloads = Callable[[int], Workload]
-_MOST_RUNS = 120
-_STEPS = 24
+_MOST_RUNS = 60
+_LINES = 24
+_STEPS = 8
+_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,20 +35,21 @@ class Failure:
     what: str
     facts: dict[str, Any]
     where: str
-    steps: tuple[str, ...]
+    story: tuple[str, ...]
     fingerprint: str
 
     def same_as(self, other: Failure) -> bool:
         return (self.invariant, self.what) == (other.invariant, other.what)
 
 
-class SimulationFailure(AssertionError):  # noqa: N818
+class SimulationFailure(AssertionError):
     """A seed that failed, with what is left of its faults."""
 
     def __init__(
         self, setup: Setup, failure: Failure, faults: Sequence[Fault], drawn: int, mutant: str | None = None
     ) -> None:
         self.setup, self.failure, self.faults, self.mutant = setup, failure, tuple(faults), mutant
+        self.drawn = drawn
         self.command = command(setup, mutant)
         facts = [f"    {name}: {value!r}" for name, value in failure.facts.items()]
         lines = [
@@ -54,8 +58,8 @@ class SimulationFailure(AssertionError):  # noqa: N818
             f"Again: {self.command}",
             f"Faults that matter ({len(faults)} of {drawn}):",
             *[f"    {fault}" for fault in faults],
-            "The last steps:",
-            *[f"    {step}" for step in failure.steps[-_STEPS:]],
+            "What happened to it:" if failure.story else "",
+            *[f"    {line}" for line in failure.story],
         ]
         if failure.where:
             lines += ["Where:", failure.where]
@@ -104,8 +108,15 @@ def _live(setup: Setup, workload: Workloads, faults: Sequence[Fault]) -> Ended |
 
 
 def _failure(world: World, name: str, what: str, facts: dict[str, Any], where: str) -> Failure:
-    steps = tuple(f"{step} {time:.6f} {label}" for step, time, label in world.loop.trace)
-    return Failure(name, what, facts, where, steps, world.fingerprint([]))
+    return Failure(name, what, facts, where, _story(world, facts), world.fingerprint([]))
+
+
+def _story(world: World, facts: dict[str, Any]) -> tuple[str, ...]:
+    """The lines of the journal that speak of what failed, else the last ones, and the last steps."""
+    ids = [match for fact in facts.values() for match in _ID.findall(str(fact))]
+    mine = [line for line in world.journal if any(id in line for id in ids)] or list(world.journal)
+    steps = [f"{step:>6} {time:10.6f} step {label}" for step, time, label in world.loop.trace]
+    return (*[line[:200] for line in mine[-_LINES:]], *steps[-_STEPS:])
 
 
 def _shorten(setup: Setup, workload: Workloads, faults: Sequence[Fault], failure: Failure) -> Sequence[Fault]:

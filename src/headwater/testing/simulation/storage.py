@@ -84,7 +84,11 @@ class SqliteStorage:
         import apsw
 
         mine = str(self.path.resolve())
-        open_ = [f"connection to {self.path.name}" for connection in apsw.connections() if connection.filename == mine]
+        open_ = [
+            f"connection to {self.path.name}"
+            for connection in apsw.connections()
+            if connection.filename == mine
+        ]
         return open_ + sorted(file.name for file in self._folder.iterdir() if file != self.path)
 
     def close(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import multiprocessing
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -92,8 +92,8 @@ Run = Callable[[Callable[[Setup], Failed | float], Iterable[Setup]], Iterator[Fa
 
 
 @contextmanager
-def _runner(jobs: int) -> Iterator[Run]:
-    """Where worlds are lived through. Processes are spawned; seeds are handed out a few at a time, so that one may stop."""
+def _runner(jobs: int) -> Generator[Run]:
+    """Where worlds are lived through. Spawned processes get a few seeds at a time, so that one may stop."""
     if jobs <= 1:
         yield map
         return

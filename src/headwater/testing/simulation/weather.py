@@ -31,7 +31,7 @@ class Weather:
             case Kind.RETRY | Kind.UNKNOWN_BEFORE | Kind.UNKNOWN_AFTER | Kind.FULL_ONCE:
                 self.fates.extend([Fate(fault.kind, 0)] * int(fault.amount))
             case Kind.ZOMBIE:
-                self.fates.append(Fate(fault.kind, fault.amount))
+                self.fates.extend([Fate(fault.kind, fault.amount), Fate(fault.kind, fault.amount)])
             case _:
                 self.until[fault.kind] = self.now() + fault.amount
 

@@ -64,9 +64,13 @@ class Workload(Protocol):
     A check that fails raises `InvariantBroken`; one that can be made at once is made at once.
     """
 
-    processes: Sequence[str]
-    seconds: float
-    """For how long things go wrong."""
+    @property
+    def processes(self) -> Sequence[str]: ...
+
+    @property
+    def seconds(self) -> float:
+        """For how long things go wrong."""
+        ...
 
     async def run(self, node: Node) -> None:
         """One life of a process: until it crashes, or until `node.stopping` is set."""

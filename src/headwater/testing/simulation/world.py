@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -76,6 +77,7 @@ class World:
         self._moments = itertools.count(1)
         self._crashes: list[tuple[int, str]] = []
         self._trouble: list[BaseException] = []
+        self.journal: deque[str] = deque(maxlen=2000)
         self.loop.set_exception_handler(self._hear_of)
 
     def live(self) -> Ended:
@@ -86,6 +88,10 @@ class World:
     def close(self) -> None:
         self.loop.close()
         self.storage.close()
+
+    def note(self, happening: str) -> None:
+        """Keep what happened, for the report of a failure."""
+        self.journal.append(f"{self.loop.steps:>6} {self.loop.time():10.6f} {happening}")
 
     def moment(self) -> int:
         """A number that only rises, to tell what came before what."""
@@ -126,7 +132,9 @@ class World:
         _, late = await asyncio.wait(mains, timeout=_PATIENCE)
         self._raise_trouble()
         if late:
-            raise InvariantBroken("I8", "processes do not end", tasks=sorted(task.get_name() for task in late))
+            raise InvariantBroken(
+                "I8", "processes do not end", tasks=sorted(task.get_name() for task in late)
+            )
         await asyncio.sleep(_PATIENCE)
         await check_idle()
         if left := self.storage.left():
@@ -149,13 +157,21 @@ class World:
             chance = Random(f"{name}.{life} {self.setup.seed}")
             wire = Remote(self.loop, chance) if self.storage.remote else Embedded()
             inner = self.storage.backend(clock)
-            backend = SimulatedBackend(inner, wire, weather, self._bus.connect(name, weather), self.attempts)
+            hints = self._bus.connect(name, weather)
+
+            def note(what: str) -> None:
+                self.note(f"{name}.{life} {what}")
+
+            backend = SimulatedBackend(inner, wire, weather, hints, self.attempts, note)
             node = Node(
                 name, life, self, backend, clock, Random(f"program {name}.{life} {self.setup.seed}"),
                 self._disks[name], lambda: weather.refusals,
             )  # fmt: skip
             self.nodes[name] = node
-            main = self._mains[name] = self.loop.create_task(self.workload.run(node), name=f"main {node.label}")
+            self.note(f"{node.label} starts")
+            main = self._mains[name] = self.loop.create_task(
+                self.workload.run(node), name=f"main {node.label}"
+            )
         main.add_done_callback(self.ended)
 
     def crash(self, name: str) -> None:
@@ -164,6 +180,7 @@ class World:
         if not node.alive:
             return
         node.alive = False
+        self.note(f"{node.label} crashes")
         self.loop.kill(name)
         if isinstance(node.backend, SimulatedBackend):
             self.storage.crashed(node.backend.inner)
@@ -188,6 +205,7 @@ class World:
     # Faults
 
     def _strike(self, fault: Fault) -> None:
+        self.note(str(fault))
         match fault.kind:
             case Kind.CRASH:
                 self._crashes.append((self.loop.steps + int(fault.amount), fault.process))

@@ -197,3 +197,9 @@ SELECT pg_notify('headwater_log', $1)
 -- name: lock_shard
 -- The turn to append to a shard, until the transaction ends; the same lock as in functions/20_append.sql.
 SELECT pg_advisory_xact_lock(1214731852, $1)
+
+-- name: who_am_i
+-- The session's process, and which group roles its login is in; NULL for a role that there is not.
+SELECT pg_backend_pid() AS pid,
+    (SELECT pg_has_role(current_user, oid, 'usage') FROM pg_roles WHERE rolname = 'headwater_worker') AS worker,
+    (SELECT pg_has_role(current_user, oid, 'usage') FROM pg_roles WHERE rolname = 'headwater_server') AS server
