@@ -28,16 +28,23 @@ class Scale:
     rounds: int
     events: int
     """Events of a sample with one event a call; batches and reads take several times as many."""
+    seconds: float
+    """What a sample should take at most; slow machines so have smaller samples."""
     hold: float
     """Seconds for which an old snapshot is held before it is measured."""
 
     @classmethod
     def quick(cls) -> Scale:
-        return cls(rounds=3, events=2_500, hold=10)
+        return cls(rounds=3, events=2_500, seconds=0.4, hold=10)
 
     @classmethod
     def full(cls) -> Scale:
-        return cls(rounds=5, events=20_000, hold=10)
+        return cls(rounds=5, events=20_000, seconds=3, hold=10)
+
+    def sample(self, *rates: float, most: int | None = None, step: int = 1) -> int:
+        """How many events a sample has, given the rates of a warm-up: a multiple of `step`."""
+        events = min(self.events if most is None else most, int(min(rates) * self.seconds))
+        return max(events // step, 1) * step
 
 
 @dataclass(frozen=True)

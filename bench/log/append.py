@@ -35,15 +35,18 @@ async def _postgres(
 ) -> Result:
     """The limit: 32 connections that insert and commit a row each. Its rate does not depend on our callers."""
     database = await places.database()
-    events = scale.events
     with ExitStack() as exits:
         recorder = exits.enter_context(peer.postgres(database.owner_url)) if peer.installed() else None
         async with (
             open_log(database.worker_url, OrderPlaced) as log,
             bare_postgres.Bare.open(database.owner_url, 32) as bare,
         ):
-            await appends(log, events // 4, callers)  # connections, plans and caches are warm on both sides
-            await bare.append(events // 4)
+            await appends(
+                log, scale.events // 10, callers
+            )  # connections, plans and caches are warm on both sides
+            await bare.append(scale.events // 10)
+            warm = await appends(log, scale.events // 5, callers), await bare.append(scale.events // 5)
+            events = scale.sample(*warm, step=callers)
             compared = await compare(
                 scale.rounds,
                 ours=partial(appends, log, events, callers),
@@ -62,15 +65,16 @@ async def _postgres(
 async def _postgres_batches(places: Places, scale: Scale, *, goal: str, vs_limit: float) -> Result:
     """The limit: one connection that inserts 100 rows a commit with `unnest`, as our one caller does."""
     database = await places.database()
-    events = scale.events * 5
     with ExitStack() as exits:
         recorder = exits.enter_context(peer.postgres(database.owner_url)) if peer.installed() else None
         async with (
             open_log(database.worker_url, OrderPlaced) as log,
             bare_postgres.Bare.open(database.owner_url, 4) as bare,
         ):
-            await appends(log, events // 4, 4, 100)
-            await bare.append_batches(events // 4, 100, 4)
+            await appends(log, scale.events, 4, 100)
+            await bare.append_batches(scale.events // 400 * 400, 100, 4)
+            warm = await appends(log, scale.events, 1, 100)
+            events = scale.sample(warm, most=5 * scale.events, step=800)
             compared = await compare(
                 scale.rounds,
                 ours=partial(appends, log, events, 1, 100),
@@ -91,15 +95,17 @@ async def _sqlite(
     places: Places, scale: Scale, *, callers: int, batch: int, goal: str, vs_limit: float
 ) -> Result:
     """The limit: one connection that commits as many rows as one of our calls has."""
-    events = scale.events if batch == 1 else scale.events * 5
     with ExitStack() as exits:
         recorder = (
             exits.enter_context(peer.sqlite(places.file("peer.db"))) if peer.installed("sqlite3") else None
         )
         bare = exits.enter_context(bare_sqlite.Bare.open(places.file("bare.db")))
         async with open_log(f"sqlite:///{places.file('log.db')}", OrderPlaced) as log:
-            await appends(log, events // 4, callers, batch)
-            await bare.append(events // 4 // batch * batch, batch)
+            await appends(log, scale.events // 5, callers, batch)
+            warm_up = scale.events // 5 // batch * batch
+            warm = await appends(log, warm_up, callers, batch), await bare.append(warm_up, batch)
+            most = scale.events if batch == 1 else scale.events * 5
+            events = scale.sample(*warm, most=most, step=callers * batch)
             compared = await compare(
                 scale.rounds,
                 ours=partial(appends, log, events, callers, batch),

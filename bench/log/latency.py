@@ -54,19 +54,19 @@ async def follower(
             await process.wait()
 
 
-async def latencies(
-    side: str, address: str, send: Send, count: int, pause: float, *, hints: bool
-) -> dict[str, float]:
-    chance = random.Random(0)
-    async with follower(side, address, count, hints=hints) as out:
-        for _ in range(count):
-            await asyncio.sleep(
-                pause * (0.5 + chance.random())
-            )  # so that arrivals spread over the poll interval
-            await send(time.monotonic_ns())
-        async with asyncio.timeout(30):
-            taken = [ns / 1e6 for ns in json.loads(await out.readline())]
-    return {"p50": median(taken), "p99": quantiles(taken, n=100, method="inclusive")[98]}
+async def _sends(send: Send, count: int, pause: float, chance: random.Random) -> None:
+    for _ in range(count):
+        await asyncio.sleep(pause * (0.5 + chance.random()))  # so that arrivals spread over the poll interval
+        await send(time.monotonic_ns())
+
+
+async def _taken(out: asyncio.StreamReader, rounds: int) -> list[dict[str, float]]:
+    """p50 and p99 of each round, in milliseconds."""
+    async with asyncio.timeout(30):
+        taken = [ns / 1e6 for ns in json.loads(await out.readline())]
+    each = len(taken) // rounds
+    parts = [taken[start : start + each] for start in range(0, len(taken), each)]
+    return [{"p50": median(p), "p99": quantiles(p, n=100, method="inclusive")[98]} for p in parts]
 
 
 async def _measure(places: Places, scale: Scale, *, backend: str, hints: bool, goal: str) -> Result:
@@ -76,25 +76,30 @@ async def _measure(places: Places, scale: Scale, *, backend: str, hints: bool, g
     else:
         address, bare_address = f"sqlite:///{places.file('log.db')}", str(places.file("bare.db"))
     count, pause = (scale.events // 25, 0.01) if hints else (scale.events // 60, 0.05)
-    rounds: list[tuple[dict[str, float], dict[str, float]]] = []
+    total = scale.rounds * count
+    chance = random.Random(0)
     async with open_log(address, OrderPlaced) as log, bare_sender(backend, bare_address) as bare:
 
         async def send(sent: int) -> None:
             await log.append(Write(stream(1), [RawEvent("sent", {"at": sent})]))
 
         await appends(log, 100, 1)
-        for _ in range(scale.rounds):
-            mine = await latencies("ours", address, send, count, pause, hints=hints)
-            limit = await latencies(f"bare-{backend}", bare_address, bare, count, pause, hints=hints)
-            rounds.append((mine, limit))
-    ours, limit = ({p: median(r[side][p] for r in rounds) for p in ("p50", "p99")} for side in (0, 1))
+        async with (
+            follower("ours", address, total, hints=hints) as ours_out,
+            follower(f"bare-{backend}", bare_address, total, hints=hints) as bare_out,
+        ):
+            for _ in range(scale.rounds):
+                await _sends(send, count, pause, chance)
+                await _sends(bare, count, pause, chance)
+            mine, theirs = await _taken(ours_out, scale.rounds), await _taken(bare_out, scale.rounds)
+    ours, limit = ({p: median(r[p] for r in side) for p in ("p50", "p99")} for side in (mine, theirs))
     most = {"p50": 5, "p99": 25} if hints else {"p50": POLL * 1000 + 10, "p99": POLL * 1000 + 10}
     return Result(
         unit=UNIT,
         goal=goal,
         ours=ours,
         limit=limit,
-        vs_limit={p: median(b[p] / a[p] for a, b in rounds) for p in ours},
+        vs_limit={p: median(b[p] / a[p] for a, b in zip(mine, theirs, strict=True)) for p in ours},
         reached=all(ours[p] <= most[p] for p in most),
     )
 

@@ -1,8 +1,9 @@
 """The whole log in pages of 1,000, raw and typed.
 
 Raw: every event's position and stored bytes are looked at. The limit is the bare driver over a table with the same
-columns, the peer its recorder's `select_notifications`. Typed: every event becomes its model. The limit is the bare driver with Pydantic validating each payload as it comes;
-`limit_validation` is Pydantic alone, over a list of payloads in memory, which no reader of a database could reach.
+columns, the peer its recorder's `select_notifications`. Typed: every event becomes its model. The limit is the bare
+driver with Pydantic validating each payload as it comes; `limit_validation` is Pydantic alone, over a list of payloads
+in memory, which no reader of a database could reach.
 """
 
 from __future__ import annotations

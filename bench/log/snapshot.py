@@ -27,8 +27,8 @@ CALLERS = 32
 GOAL = "0.8 of the rate without"
 
 
-async def _rates(log: Log, scale: Scale) -> list[float]:
-    return [await appends(log, scale.events, CALLERS) for _ in range(scale.rounds)]
+async def _rates(log: Log, scale: Scale, events: int) -> list[float]:
+    return [await appends(log, events, CALLERS) for _ in range(scale.rounds)]
 
 
 @asynccontextmanager
@@ -58,14 +58,15 @@ async def _measure(places: Places, scale: Scale, *, backend: str) -> Result:
         file = places.file("log.db")
         address, snapshot = f"sqlite:///{file}", partial(_sqlite_snapshot, file)
     async with open_log(address, OrderPlaced) as log:
-        await appends(log, scale.events, CALLERS)
-        without = await _rates(log, scale)
+        warm = [await appends(log, scale.events // 4, CALLERS) for _ in range(2)]
+        events = scale.sample(warm[-1], step=CALLERS)
+        without = await _rates(log, scale, events)
         async with snapshot():
             until = time.monotonic() + scale.hold
             while time.monotonic() < until:
-                await appends(log, scale.events, CALLERS)
-            held = await _rates(log, scale)
-        without += await _rates(log, scale)
+                await appends(log, events, CALLERS)
+            held = await _rates(log, scale, events)
+        without += await _rates(log, scale, events)
     ratio = median(held) / median(without)
     return Result(UNIT, GOAL, median(held), median(without), ratio, reached=ratio >= 0.8)
 

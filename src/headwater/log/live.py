@@ -40,6 +40,8 @@ class Live:
         try:
             await asyncio.wait([waiter, self._task], return_when=asyncio.FIRST_COMPLETED)
             if not waiter.done():
+                if not self._task.cancelled() and (defect := self._task.exception()):
+                    raise defect
                 raise LogClosed
         finally:
             del self._waiters[waiter]

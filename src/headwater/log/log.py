@@ -118,7 +118,10 @@ class Log:
             return _appended(same.call, await self._group.submit(same, awaited=True))
 
     async def submit(self, *writes: Write) -> Pending:
-        """Hand in a call without waiting for it: it is written, in order, with the next awaited one or in a moment."""
+        """Hand in a call without waiting for it: it is written, in order, with the next awaited one or in a moment.
+
+        Awaiting what it returns gives the outcome. A fact told again by another process is a retry only to `append`.
+        """
         return await self._submit(writes, awaited=False)
 
     async def _submit(self, writes: Sequence[Write], *, awaited: bool) -> Pending:

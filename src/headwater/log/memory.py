@@ -211,6 +211,7 @@ class MemoryBackend:
         return {hash: data for hash, data in found if data is not None}
 
     async def read(self, query: Query) -> Page:
+        await asyncio.sleep(0)  # as every backend does: a long read must not hold up the others
         rows = self._stream(query, query.stream) if query.stream else self._log(query)
         found = rows.rows if query.payload else [row._replace(data=None, metadata=None) for row in rows.rows]
         return Page(found, rows.seen, rows.done)

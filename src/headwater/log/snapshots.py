@@ -50,7 +50,7 @@ class Folder:
     def __init__(self, log: Log, *, every: int = 20, keep: int = 2) -> None:
         self._log, self._every, self._keep = log, every, keep
         self._saving: set[asyncio.Task[None]] = set()
-        self._adapters: dict[int, TypeAdapter[Any]] = {}
+        self._adapters: dict[int, tuple[Fold[Any], TypeAdapter[Any]]] = {}
 
     async def state(
         self,
@@ -112,4 +112,7 @@ class Folder:
     def _adapter(self, fold: Fold[S]) -> TypeAdapter[S]:
         if isinstance(fold.state, TypeAdapter):
             return fold.state
-        return self._adapters.setdefault(id(fold), TypeAdapter(fold.state))
+        kept = self._adapters.get(id(fold))
+        if kept is None:
+            kept = self._adapters[id(fold)] = (fold, TypeAdapter(fold.state))  # with the fold: its id stays its own
+        return kept[1]

@@ -48,7 +48,10 @@ class GiveKey:
 
 @dataclass(frozen=True, slots=True)
 class OpenFence:
-    """Make a fence at epoch 0, owned by nobody; nothing if it is there."""
+    """Make a fence at epoch 0, owned by nobody; nothing if it is there.
+
+    A key whose fence was closed must not be opened again, since epochs would start anew and an old owner could pass.
+    """
 
     key: str
 
@@ -63,7 +66,7 @@ class Fence:
 
 @dataclass(frozen=True, slots=True)
 class CloseFence:
-    """Remove a fence; nothing if it is gone."""
+    """Remove a fence for good; nothing if it is gone."""
 
     key: str
 

@@ -26,9 +26,9 @@ def test_a_token_brings_the_cursor_back(incarnation: UUID, places: dict[int, Pla
 def test_tokens_never_change() -> None:
     """They are in other people's checkpoints."""
     cursor = Cursor(UUID(int=7), {1: Place(2, bytes(range(32))), 0: Place(1000, bytes(32))})
-    assert (
-        str(cursor)
-        == "hw1.AAAAAAAAAAAAAAAAAAAABwAAAAAAAAAAA-gAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAABAAAAAAAAAAIAAQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHw"
+    assert str(cursor) == (
+        "hw1.AAAAAAAAAAAAAAAAAAAABwAAAAAAAAAAA-gAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+        "AAAAAAAAAAAAABAAAAAAAAAAIAAQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHw"
     )
     assert cursor.position == 1000
     assert Cursor(UUID(int=7), {}).position == 0

@@ -190,7 +190,7 @@ async def test_batches_are_bounded_by_calls_and_bytes_but_every_call_goes() -> N
     await submit_all(group(script, max_calls=2), "abcde")
     assert script.flushed == ["ab", "cd", "e"]
     script = Script()
-    calls = [prepared("a", size=10), prepared("b", size=5000), prepared("c", size=10), prepared("d", size=10)]
+    calls = [prepared("a", size=10), prepared("b", size=900), prepared("c", size=10), prepared("d", size=10)]
     await submit_all(group(script, max_bytes=1000), calls)
     assert script.flushed == ["a", "b", "cd"]
 
@@ -214,7 +214,7 @@ async def test_a_call_that_nobody_awaits_goes_after_lingering() -> None:
         done.set()
         return Script().placed(calls)
 
-    group(flush, linger=0.001).submit(prepared("a"), awaited=False)  # noqa: RUF100
+    group(flush, linger=0.001).submit(prepared("a"), awaited=False)
     async with asyncio.timeout(5):
         await done.wait()
 

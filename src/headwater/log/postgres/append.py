@@ -93,13 +93,16 @@ class Batch:
         self.write_ends.append(len(self.events))
 
     def arguments(self, shard: int, new_tenants: Sequence[str], acting: Sequence[str] | None) -> list[Any]:
-        """What `headwater.append` takes."""
+        """What `headwater.append` takes. Columns of NULLs are sent empty: each value costs the driver time."""
         tenants, types, ids = zip(*[(s.tenant, s.type, s.id) for s in self.streams], strict=True)
-        events = list(zip(*self.events, strict=True)) or _NO_EVENTS
+        events = [_unless_empty(column) for column in zip(*self.events, strict=True)] or _NO_EVENTS
         side = list(zip(*self.side, strict=True)) or _NO_SIDE
+        heads = _unless_empty(self.heads)
+        expects = self.write_expects if heads else ()
+        skips = self.write_skips if True in self.write_skips else ()
         return [
-            shard, tenants, types, ids, self.heads, self.call_ends, self.write_streams, self.write_expects,
-            self.write_skips, self.write_ends, self.event_streams, self.event_offsets, *events, *side, new_tenants,
+            shard, tenants, types, ids, heads, self.call_ends, self.write_streams, expects,
+            skips, self.write_ends, self.event_streams, self.event_offsets, *events, *side, new_tenants,
             self.careful, acting,
         ]  # fmt: skip
 
@@ -126,6 +129,10 @@ class Batch:
                 found.append(Placed(list(positions[start:end]), versions[start:end], flags))
             start = end
         return found
+
+
+def _unless_empty(column: Sequence[Any]) -> Sequence[Any]:
+    return () if column[0] is None and column.count(None) == len(column) else column
 
 
 def flat_rows(rows: list[SideRow]) -> list[Side]:

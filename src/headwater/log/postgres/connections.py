@@ -70,10 +70,9 @@ class Connections:
 
     async def open(self, **settings: str) -> Any:
         """A new connection, set up for its way to the server; a pooler would not keep settings."""
-        if self._closed:
-            raise LogClosed
+        self._refuse_when_closed()
         pooled = self.access.pooled
-        return await asyncpg.connect(
+        connection = await asyncpg.connect(
             self.url,
             timeout=CONNECT_TIMEOUT,
             command_timeout=self._command_timeout,
@@ -81,6 +80,16 @@ class Connections:
             max_cached_statement_lifetime=0,
             server_settings=None if pooled else {"application_name": "headwater", **settings},
         )
+        try:
+            self._refuse_when_closed()  # meanwhile
+        except LogClosed:
+            connection.terminate()
+            raise
+        return connection
+
+    def _refuse_when_closed(self) -> None:
+        if self._closed:
+            raise LogClosed
 
     async def writer(self, shard: int) -> Any:
         """The connection on which this shard's batches go, one after the other."""
@@ -108,7 +117,9 @@ class Connections:
                 raise
             finally:
                 self._busy.discard(connection)
-                if not connection.is_closed():
+                if self._closed:
+                    connection.terminate()
+                elif not connection.is_closed():
                     self._idle.append(connection)
 
     async def _take(self) -> Any:

@@ -48,11 +48,13 @@ class PostgresStage:
             await connection.close()
 
     def tap(self, points: Points) -> None:
-        class Watched(_Protocol):
-            def connection_made(self, transport: Any) -> None:
-                super().connection_made(_Transport(transport, points))
+        plain: Any = protocol.Protocol
 
-        setattr(protocol, "Protocol", Watched)  # noqa: B010  the driver looks it up there
+        def connection_made(self: Any, transport: Any) -> None:
+            plain.connection_made(self, _Transport(transport, points))
+
+        watched = type("Watched", (plain,), {"connection_made": connection_made})
+        setattr(protocol, "Protocol", watched)  # noqa: B010  the driver looks it up there
         for name in _ANSWERED:
             _tell_when_answered(name, points)
 
@@ -85,9 +87,6 @@ class _WithoutHints:
 
     async def wait(self, timeout: float) -> None:
         await asyncio.sleep(timeout)
-
-
-_Protocol: Any = protocol.Protocol
 
 
 class _Transport:

@@ -102,7 +102,7 @@ class _Disk(apsw.VFS):
 
 
 class _File(apsw.VFSFile):
-    """A file whose every change has a point before it (the one after is the next one's). Files without a name are nobody's."""
+    """A file with a point before every change; the one after a change is the next one's."""
 
     def __init__(self, disk: _Disk, name: str | apsw.URIFilename | None, flags: list[int]) -> None:
         super().__init__(disk.system, name, flags)

@@ -12,7 +12,7 @@ from headwater.testing.crash_points.points import Points
 
 
 class Stage(Protocol):
-    """One place where the scene is played: a log, the empty log that it is imported into, and a table of the program's."""
+    """Where the scene is played: a log, the empty log that it is imported into, and a table of the program's."""
 
     table: str | None
     """The statement that makes the program's table, unless it is there before the scene begins."""

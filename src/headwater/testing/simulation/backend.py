@@ -90,15 +90,16 @@ class SimulatedBackend:
         if kind in {Kind.RETRY, Kind.UNKNOWN_BEFORE}:
             await self._go_and_come_back()
             raise BatchRetry if kind is Kind.RETRY else BatchUnknown
-        attempt = self._attempts.begin(
-            self, [row.event_id for call in calls for write in call.writes for row in write.rows]
-        )
+        attempt = self._attempts.begin(self, ids_of(calls))
 
         async def carried_out() -> Sequence[Outcome]:
             if not self._attempts.arrive(attempt):
                 self._note(f"voided {_name(calls)}")
                 raise BatchUnknown("It was voided by a later attempt.")
             outcomes = await self.inner.append(shard, calls)
+            for call, outcome in zip(calls, outcomes, strict=True):
+                if not isinstance(outcome, Placed):
+                    self._attempts.refused.update(ids_of([call]))
             self._note("; ".join(_say(call, outcome) for call, outcome in zip(calls, outcomes, strict=True)))
             return outcomes
 
@@ -197,8 +198,12 @@ class SimulatedBackend:
         await self._do(_nothing)
 
 
+def ids_of(calls: Sequence[Call]) -> list[UUID]:
+    return [row.event_id for call in calls for write in call.writes for row in write.rows]
+
+
 def _name(calls: Sequence[Call]) -> str:
-    return " ".join(str(row.event_id) for call in calls for write in call.writes for row in write.rows)
+    return " ".join(map(str, ids_of(calls)))
 
 
 def _say(call: Call, outcome: Outcome) -> str:

@@ -69,11 +69,16 @@ def _check_calls(events: Sequence[Recorded]) -> None:
 
 
 def _check_order(events: Sequence[Recorded], history: History) -> None:
-    """What one log was handed first stands first."""
+    """What one log was handed first stands first.
+
+    A call that was refused by an attempt whose answer was lost is judged anew, and may be let in behind later calls
+    that the same attempt wrote. That is known, and not promised otherwise.
+    """
     last: dict[str, int] = {}
     for event in events:
         order = event.data.get("order")
-        if order and event.data["call"] not in history.sent_again:
+        anew = event.id in history.attempts.refused or event.data["call"] in history.sent_again
+        if order and not anew:
             label, number = order
             if number < last.get(label, 0):
                 raise InvariantBroken(

@@ -12,6 +12,7 @@ from headwater.events.envelope import Recorded
 from headwater.log.group import Pending
 from headwater.log.write import Appended, Write
 from headwater.testing.invariants import Acknowledged, InvariantBroken
+from headwater.testing.simulation.wire import Attempts
 from headwater.testing.simulation.workload import Node
 
 
@@ -73,7 +74,7 @@ class History:
     """Filled in as the programs hear it; a process that crashes before it hears has heard nothing."""
 
     moment: Callable[[], int]
-    under_way: Callable[[Sequence[UUID]], bool]
+    attempts: Attempts
     acknowledged: list[Acknowledged] = field(default_factory=list[Acknowledged])
     refused: dict[UUID, str] = field(default_factory=dict[UUID, str])
     claims: list[Claim] = field(default_factory=list[Claim])
@@ -105,7 +106,9 @@ class History:
     def refuse(self, writes: Sequence[Write], error: HeadwaterError) -> None:
         """The log said that nothing of these writes is in it."""
         ids = ids_of(writes)
-        if not self.under_way(ids):  # else an attempt of a process that died may still be carried out
+        if not self.attempts.under_way(
+            ids
+        ):  # else an attempt of a process that died may still be carried out
             self.refused.update(dict.fromkeys(ids, error.code))
 
     def forgive(self, ids: Sequence[UUID]) -> None:

@@ -36,7 +36,7 @@ class LogWorkload:
         self.operations = chance.choice((10, 20, 40))
         self._pace = self.seconds / self.operations
         self._options = LogOptions(
-            page=chance.choice((1, 3, 50)),
+            page=chance.choice((1, 5, 50, 50)),
             poll=chance.choice((0.25, 1.0, 10.0)),
             linger=chance.choice((0.0, 0.005, 0.1)),
             batch_calls=chance.choice((1, 2, 1000)),
@@ -48,7 +48,7 @@ class LogWorkload:
 
     async def run(self, node: Node) -> None:
         if self._history is None:
-            self._history = History(node.world.moment, node.world.attempts.under_way)
+            self._history = History(node.world.moment, node.world.attempts)
         async with node.log(options=self._options) as log:
             program = self._programs[node.name] = Program(
                 node, log, self._history, self.operations, self._pace
@@ -343,7 +343,8 @@ class Program:
                 async for page in self.log.pages(cursor, follow=True, data=Data.ALL, **follower.filters):
                     for event in page.events:
                         follower.hear(event)
-                        await asyncio.sleep(0)
+                        if self._chance.random() < 0.1:
+                            await asyncio.sleep(0)
                     if self._chance.random() < 0.5:
                         follower.keep(str(page.cursor))
                     elif page.events and self._chance.random() < 0.5:

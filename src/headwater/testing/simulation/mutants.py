@@ -22,6 +22,7 @@ from headwater.log.memory import MemoryBackend
 from headwater.log.port import BatchUnknown, Call, Page, Placed, PreparedWrite, Query
 from headwater.log.reading import Reader
 from headwater.log.write import Fence
+from headwater.testing.simulation.backend import SimulatedBackend
 from headwater.testing.simulation.wire import Attempt, Attempts
 
 Make = Callable[[Any], Callable[..., Any]]
@@ -61,7 +62,7 @@ class Mutant:
 
 def _look_at_fences_early(append: Any) -> Callable[..., Any]:
     async def mutated(backend: Any, shard: int, calls: Sequence[Call]) -> Any:
-        rows = backend._rows
+        rows = backend.inner._rows
         fences = [
             (call.tenant, row)
             for call in calls
@@ -265,7 +266,7 @@ _ALL = (
     Mutant(
         "unlocked-fence",
         "a fence is looked at before the append's lock is held",
-        (Patch(MemoryBackend, "append", _look_at_fences_early),),
+        (Patch(SimulatedBackend, "append", _look_at_fences_early),),
     ),
     Mutant(
         "expect-before-ids",

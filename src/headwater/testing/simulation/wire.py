@@ -12,16 +12,16 @@ that died are nobody's to void: they may be carried out until they are gone.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from random import Random
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
-from headwater.testing.simulation.loop import SimulationLoop, typical_latency
+from headwater.testing.simulation.loop import SimulationError, SimulationLoop, typical_latency
 
 T = TypeVar("T")
-Job = Callable[[], Awaitable[T]]
+Job = Callable[[], Coroutine[Any, Any, T]]
 
 
 @dataclass(eq=False, slots=True)
@@ -38,6 +38,8 @@ class Attempts:
 
     def __init__(self) -> None:
         self._open: list[Attempt] = []
+        self.refused: set[UUID] = set()
+        """What was refused by some attempt, also where the caller never heard of it."""
 
     def begin(self, session: object, ids: Iterable[UUID]) -> Attempt:
         attempt = Attempt(session, frozenset(ids))
@@ -46,9 +48,11 @@ class Attempts:
 
     def arrive(self, attempt: Attempt) -> bool:
         """Whether it may be carried out; earlier ones of its session no longer may."""
+        begun = self._open.index(attempt) if attempt in self._open else 0
+        for earlier in self._open[:begun]:
+            if earlier.session is attempt.session and earlier.ids == attempt.ids:
+                self.void(earlier)
         self.end(attempt)
-        for earlier in [a for a in self._open if a.session is attempt.session and a.ids == attempt.ids]:
-            self.void(earlier)
         return not attempt.void
 
     def void(self, attempt: Attempt) -> None:
@@ -89,13 +93,8 @@ class Remote:
 
     def _send(self, job: Job[T], there: float, answer: asyncio.Future[T] | None, back: float) -> None:
         def arrive() -> None:
-            served = self._loop.create_task(_serve(job), name="serve")
-            served.add_done_callback(leave)
-
-        def leave(served: asyncio.Task[T]) -> None:
-            error = served.exception()
-            if answer is not None:
-                self._loop.call_later(back, _settle, answer, served, error)
+            settle, outcome = _do(job, answer)
+            self._loop.call_later(back, settle, outcome)
 
         with self._loop.process("world"):
             self._loop.call_later(there, arrive)
@@ -115,14 +114,26 @@ class Embedded:
         """Nothing is under way between a program and its own memory."""
 
 
-async def _serve(job: Job[T]) -> T:
-    return await job()
+def _do(job: Job[T], answer: asyncio.Future[T] | None) -> tuple[Callable[[Any], None], Any]:
+    """Do it, and say how to answer. Nothing in it may wait: a server's work is done at the moment when it is done."""
+    coroutine = job()
+    try:
+        coroutine.send(None)
+    except StopIteration as done:
+        return _answer(answer, failed=False), done.value
+    except Exception as error:  # noqa: BLE001  the caller's, as over any wire
+        return _answer(answer, failed=True), error
+    coroutine.close()
+    raise SimulationError("A remote storage waited for something. Give it one that answers at once.")
 
 
-def _settle(answer: asyncio.Future[T], served: asyncio.Task[T], error: BaseException | None) -> None:
-    if answer.done():
-        return
-    if error is None:
-        answer.set_result(served.result())
-    else:
-        answer.set_exception(error)
+def _answer(answer: asyncio.Future[T] | None, *, failed: bool) -> Callable[[Any], None]:
+    def settle(outcome: Any) -> None:
+        if answer is None or answer.done():
+            return
+        if failed:
+            answer.set_exception(outcome)
+        else:
+            answer.set_result(outcome)
+
+    return settle

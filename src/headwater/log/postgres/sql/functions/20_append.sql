@@ -19,6 +19,8 @@
 --   each kind answers for the whole batch. Only stream versions depend on earlier calls, and those the loop tracks.
 -- * Nothing waits for a client below the lock: the function is one statement, and commits with it, or runs inside COMMIT.
 --
+-- A column that is NULL throughout may come as an empty array: unnest pads it, and a missing element reads as NULL.
+--
 -- Plans are fixed (no sequential scans, no re-planning), because statistics of a log that was empty a minute ago are wrong.
 --
 -- Rejected: a sequence (gaps, and commits out of order), a head row updated by each append (bloats under an old snapshot),
@@ -218,7 +220,7 @@ BEGIN
                                                       'position', olds[e]);
                     ELSE
                         known_count := known_count + 1;
-                        skips := skips AND write_skips[w];
+                        skips := skips AND coalesce(write_skips[w], false);
                     END IF;
                     e := e + 1;
                 END LOOP;
