@@ -9,7 +9,7 @@ PIP := -m pip --disable-pip-version-check
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check format bench test-newest lock clean
+.PHONY: help setup run test check chaos format bench test-newest lock clean
 .DELETE_ON_ERROR:
 
 help:
@@ -17,6 +17,7 @@ help:
 	@echo "make run          the demo"
 	@echo "make test         every test, with real servers"
 	@echo "make check        lint, types, layers, fast tests"
+	@echo "make chaos        processes killed and stopped, servers crashed, disks filled (make chaos ARGS='--seconds 3600')"
 	@echo "make format       let ruff rewrite what it can"
 	@echo "make bench        the benchmarks of the log (make bench ARGS=--quick)"
 	@echo "make test-newest  unit and contract tests on the newest Python here"
@@ -50,6 +51,9 @@ check: $(READY)
 	@! grep -rnE '(type|pyright|mypy): *ignore' src || { echo "src/ has no ignores: fix the type"; exit 1; }
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest tests/unit $(ARGS)
+
+chaos: $(READY)
+	$(BIN)/python -m tests.chaos.storm $(ARGS)
 
 format: $(READY)
 	$(BIN)/ruff check --fix .

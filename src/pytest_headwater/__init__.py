@@ -62,7 +62,7 @@ def hw_models(request: pytest.FixtureRequest) -> list[type[Event]]:
     """The event models that `hw_log` reads back: all that are imported. Override it to say which."""
     from headwater.testing.plugin import imported_models
 
-    return imported_models(request.module)
+    return imported_models(cast(Any, request).module)
 
 
 @pytest.fixture

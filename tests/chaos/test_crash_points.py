@@ -64,7 +64,7 @@ def test_sqlite_loses_nothing_acknowledged_when_the_power_fails(sqlite: Sqlite) 
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1500)
 def test_postgres_loses_nothing_at_any_point_where_its_client_is_killed(
     postgres_grounds: list[dict[str, Any]], folder: Path
 ) -> None:

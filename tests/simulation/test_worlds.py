@@ -22,7 +22,7 @@ def worlds() -> Iterator[Setup]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(480)
+@pytest.mark.timeout(900)
 def test_the_log_keeps_its_promises_in_every_world() -> None:
     swept = sweep(worlds(), jobs=2, stop_at_failure=True)
     assert not swept.failures, swept.failures[0].report

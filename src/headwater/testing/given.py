@@ -14,8 +14,11 @@ from __future__ import annotations
 import difflib
 import pprint
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import fields, is_dataclass
 from functools import reduce
-from typing import Any, Generic, TypeVar, overload
+from typing import Any, Generic, TypeVar, cast, overload
+
+from pydantic import BaseModel
 
 from headwater.events.clock import ManualClock
 from headwater.events.codec import Codec
@@ -92,12 +95,16 @@ class Decided(Generic[S, E]):
         if self._error is None:
             came = _pretty(self._produced) if self._produced else "no events"
             raise AssertionError(f"{kind.__name__} was expected, but the handler gave {came}.")
-        raise AssertionError(f"{kind.__name__} was expected, but the handler raised {self._error!r}.") from self._error
+        raise AssertionError(
+            f"{kind.__name__} was expected, but the handler raised {self._error!r}."
+        ) from self._error
 
     def _events(self) -> Sequence[E]:
         __tracebackhide__ = True
         if self._error is not None:
-            raise AssertionError(f"Events were expected, but the handler raised {self._error!r}.") from self._error
+            raise AssertionError(
+                f"Events were expected, but the handler raised {self._error!r}."
+            ) from self._error
         return self._produced
 
 
@@ -108,7 +115,7 @@ def given(fold: Callable[[S, E], S], initial: S) -> Given[S, E]: ...
 def given(fold: Any, initial: Any = None) -> Given[Any, Any]:
     """Begin with a fold that has seen nothing."""
     if isinstance(fold, Fold):
-        recorded: Fold[Any] = fold
+        recorded = cast("Fold[Any]", fold)
         return Given(_Records(recorded).fold, recorded.initial)
     return Given(lambda state, events, _: reduce(fold, events, state), initial)
 
@@ -143,7 +150,9 @@ def _same(what: str, found: Sequence[Any], expected: Sequence[Any]) -> None:
         return
     lines = difflib.ndiff(_pretty(expected).splitlines(), _pretty(found).splitlines())
     shown = "\n".join(line.rstrip() for line in lines if not line.startswith("?"))
-    raise AssertionError(f"The {what} differ (- expected, + found):\n{shown}".replace("state differ", "state differs"))
+    raise AssertionError(
+        f"The {what} differ (- expected, + found):\n{shown}".replace("state differ", "state differs")
+    )
 
 
 def _pretty(values: Sequence[Any]) -> str:
@@ -152,15 +161,16 @@ def _pretty(values: Sequence[Any]) -> str:
 
 def _described(value: Any) -> str:
     """One line a field, so that a difference shows the field."""
-    fields = _fields(value)
-    if fields is None:
+    named = _fields(value)
+    if named is None:
         return pprint.pformat(value, width=100, sort_dicts=False)
-    inner = "".join(f"    {name}={field!r},\n" for name, field in fields)
+    inner = "".join(f"    {name}={field!r},\n" for name, field in named)
     return f"{type(value).__name__}(\n{inner})" if inner else f"{type(value).__name__}()"
 
 
 def _fields(value: Any) -> list[tuple[str, Any]] | None:
-    if isinstance(value, Event):
-        return [(name, field) for name, field in value if name != "type"]
-    names = getattr(type(value), "__dataclass_fields__", None) or getattr(type(value), "model_fields", None)
-    return None if names is None else [(name, getattr(value, name)) for name in names]
+    if isinstance(value, BaseModel):
+        return [(name, field) for name, field in value if not (name == "type" and isinstance(value, Event))]
+    if is_dataclass(value):
+        return [(field.name, getattr(value, field.name)) for field in fields(value)]
+    return None

@@ -171,7 +171,9 @@ def test_two_models_of_one_name_do_not_disturb(run: Run, pytester: pytest.Pytest
     result.assert_outcomes(passed=1)
 
 
-def test_a_project_that_does_not_use_the_plugin_imports_nothing_of_headwater(pytester: pytest.Pytester) -> None:
+def test_a_project_that_does_not_use_the_plugin_imports_nothing_of_headwater(
+    pytester: pytest.Pytester,
+) -> None:
     pytester.makepyfile(
         """
     import sys

@@ -111,7 +111,7 @@ def test_an_event_of_another_type_with_the_same_fields_is_a_difference() -> None
     class B:  # noqa: PLW1641
         x: int
 
-        def __eq__(self, other: object) -> bool:  # noqa: PLW1641
+        def __eq__(self, other: object) -> bool:
             return True
 
     def nothing(state: int, _: object) -> int:
@@ -160,7 +160,16 @@ def test_the_type_checker_finds_wrong_events_commands_and_states(tmp_path: Path)
         "given(account, None)\n"
     )
     said = subprocess.run(
-        [sys.executable, "-m", "mypy", "--strict", "--config-file=", "--cache-dir", ROOT / ".mypy_cache", program],
+        [
+            sys.executable,
+            "-m",
+            "mypy",
+            "--strict",
+            "--config-file=",
+            "--cache-dir",
+            ROOT / ".mypy_cache",
+            program,
+        ],
         cwd=ROOT,
         env={"MYPYPATH": f"{ROOT / 'src'}:{ROOT}", "PATH": "/usr/bin:/bin"},
         capture_output=True,

@@ -59,7 +59,9 @@ class _Promises:
             os.write(self._file, json.dumps(facts).encode() + b"\n")
 
 
-def live(stage: str, arguments: dict[str, Any], plant: str | None, die_at: int, points: str, promises: str) -> None:
+def live(
+    stage: str, arguments: dict[str, Any], plant: str | None, die_at: int, points: str, promises: str
+) -> None:
     """Play the scene on an empty stage, and die at a point (0: at none)."""
     place: Stage = load(stage)(**arguments)
     place.clear()

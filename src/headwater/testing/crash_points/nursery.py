@@ -83,7 +83,10 @@ def _live(function: str, arguments: Mapping[str, Any], said: Path) -> None:
     """The child: what it prints goes to a file, and it never returns."""
     code = 1
     try:
-        nothing, output = os.open(os.devnull, os.O_RDONLY), os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        nothing, output = (
+            os.open(os.devnull, os.O_RDONLY),
+            os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC),
+        )
         os.dup2(nothing, 0)
         os.dup2(output, 1)
         os.dup2(output, 2)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -38,7 +38,7 @@ class Points:
             os.kill(os.getpid(), signal.SIGKILL)
 
     @contextmanager
-    def around(self, name: str) -> Iterator[None]:
+    def around(self, name: str) -> Generator[None]:
         """A point before and one after; none after what failed."""
         self.reach(f"before {name}")
         yield

@@ -40,10 +40,13 @@ class PostgresStage:
     async def _clear(self) -> None:
         for url in self.admin.values():
             connection = await asyncpg.connect(url)
-            while await connection.fetchval(_OTHERS):  # a killed client's server may still be at work
+            while await connection.fetchval(_OTHERS):  # noqa: ASYNC110  a killed client's server may still be at work
                 await asyncio.sleep(0.001)
-            statements = [f"DELETE FROM headwater.{table}" for table in _TABLES.split(", ")]
-            statements += ["UPDATE headwater.log SET incarnation = gen_random_uuid()", "DELETE FROM public.notes"]
+            statements = [f"DELETE FROM headwater.{table}" for table in _TABLES.split(", ")]  # noqa: S608
+            statements += [
+                "UPDATE headwater.log SET incarnation = gen_random_uuid()",
+                "DELETE FROM public.notes",
+            ]
             await connection.execute("; ".join(statements))
             await connection.close()
 
@@ -107,7 +110,7 @@ class _Transport:
 
 
 def _tell_when_answered(name: str, points: Points) -> None:
-    method = cast(Any, getattr(asyncpg.Connection, name))
+    method = getattr(asyncpg.Connection, name)
 
     async def told(self: Any, *arguments: Any, **options: Any) -> Any:
         answer = await method(self, *arguments, **options)

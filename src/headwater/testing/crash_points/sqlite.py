@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import apsw
 
@@ -50,14 +50,13 @@ class SqliteStage:
     async def notes(self) -> list[str]:
         connection = apsw.Connection(str(self.folder / "main.db"))
         try:
-            return [str(text) for (text,) in connection.execute("SELECT text FROM notes")]
+            rows: Iterable[tuple[object]] = cast(Any, connection).execute("SELECT text FROM notes")
+            return [str(text) for (text,) in rows]
         finally:
             connection.close()
 
     def leftovers(self) -> list[str]:
-        return sorted(
-            {entry.name for entry in self.folder.iterdir()} - {"main.db", "copy.db"}
-        )
+        return sorted({entry.name for entry in self.folder.iterdir()} - {"main.db", "copy.db"})
 
 
 def _trace(connection: apsw.Connection, points: Points) -> None:
@@ -73,7 +72,7 @@ def _trace(connection: apsw.Connection, points: Points) -> None:
             case _:
                 points.reach("before the connection closes")
 
-    connection.trace_v2(_BEGINS | _ENDS | _CLOSES, tell)
+    cast(Any, connection).trace_v2(_BEGINS | _ENDS | _CLOSES, tell)
 
 
 class _Disk(apsw.VFS):
@@ -118,7 +117,7 @@ class _File(apsw.VFSFile):
 
     def xWrite(self, data: bytes, offset: int) -> None:  # noqa: N802
         self._change(f"writing {len(data)} bytes of", offset, len(data))
-        super().xWrite(data, offset)
+        cast(Any, super()).xWrite(data, offset)
 
     def xTruncate(self, newsize: int) -> None:  # noqa: N802
         self._change("truncating", newsize, self.xFileSize())

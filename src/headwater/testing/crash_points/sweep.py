@@ -60,7 +60,9 @@ class Sweep:
             points = self._count(nursery)
         numbers = _Shared(number for number, name in enumerate(points, start=1) if wanted(name))
         with ThreadPoolExecutor(len(self._grounds)) as threads:
-            work = [threads.submit(self._take, ground, numbers, points) for ground in range(len(self._grounds))]
+            work = [
+                threads.submit(self._take, ground, numbers, points) for ground in range(len(self._grounds))
+            ]
             taken = sorted(number for done in work for number in done.result())
         return Swept(points, [points[number - 1] for number in taken])
 
@@ -69,9 +71,11 @@ class Sweep:
         names: list[str] = []
         for _ in range(2):
             ended = self._live(nursery, 0, 0)
-            found = json.loads(self._points(0).read_text()) if not ended.code else []
+            found: list[str] = json.loads(self._points(0).read_text()) if not ended.code else []
             if ended.code or (names and found != names):
-                raise CrashPointFailed(0, "none", ended.said or f"two runs pass other points:\n{names}\n{found}")
+                raise CrashPointFailed(
+                    0, "none", ended.said or f"two runs pass other points:\n{names}\n{found}"
+                )
             names = found
         ended = self._go_on(nursery, 0)
         if ended.code:
@@ -96,7 +100,9 @@ class Sweep:
         name = points[number - 1]
         ended = self._live(nursery, ground, number)
         if ended.code != -signal.SIGKILL:
-            raise CrashPointFailed(number, name, f"it did not die there, but ended with {ended.code}: {ended.said}")
+            raise CrashPointFailed(
+                number, name, f"it did not die there, but ended with {ended.code}: {ended.said}"
+            )
         passed = json.loads(self._points(ground).read_text())
         if passed != points[:number]:
             raise CrashPointFailed(number, name, f"it passed other points: {passed[-3:]}")

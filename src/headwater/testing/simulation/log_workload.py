@@ -31,9 +31,9 @@ class LogWorkload:
 
     def __init__(self, seed: int) -> None:
         chance = Random(f"log workload {seed}")
-        self.processes = [f"p{number}" for number in range(chance.choice((2, 2, 3, 4)))]
+        self.processes = [f"p{number}" for number in range(chance.choice((2, 2, 3, 3, 4)))]
         self.seconds = chance.choice((1.0, 5.0, 20.0))
-        self.operations = chance.choice((10, 20, 40))
+        self.operations = chance.choice((8, 16, 32))
         self._pace = self.seconds / self.operations
         self._options = LogOptions(
             page=chance.choice((1, 5, 50, 50)),
