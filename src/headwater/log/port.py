@@ -6,7 +6,9 @@ A backend keeps the promises that need its transactions:
 - `append` takes a batch of calls, in order, and judges and writes them in one transaction, durable when it returns,
   as `rules.judge` says: each call has its own outcome, and a refused one leaves nothing. Positions are given
   under one lock a shard, held until commit. It raises `BatchRefused` when nothing was written for a permanent reason,
-  `BatchRetry` when nothing was written for a passing one, and `BatchUnknown` when it cannot tell.
+  `BatchRetry` when nothing was written for a passing one, and `BatchUnknown` when it cannot tell. An attempt whose
+  outcome was unknown has no effect any more once a later one has been judged: else it might still write what the
+  later one refused.
 - The caller sends one batch at a time, and no batch names the same event id, key, due row or ready row twice, nor
   opens or closes a fence that it names elsewhere (`group` sees to it).
 - `read` answers from one committed prefix of the log.

@@ -114,5 +114,8 @@ class Folder:
             return fold.state
         kept = self._adapters.get(id(fold))
         if kept is None:
-            kept = self._adapters[id(fold)] = (fold, TypeAdapter(fold.state))  # with the fold: its id stays its own
+            kept = self._adapters[id(fold)] = (
+                fold,
+                TypeAdapter(fold.state),
+            )  # with the fold: its id stays its own
         return kept[1]

@@ -16,7 +16,7 @@ import pprint
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields, is_dataclass
 from functools import reduce
-from typing import Any, Generic, TypeVar, cast, overload
+from typing import Any, Generic, TypeVar, overload
 
 from pydantic import BaseModel
 
@@ -114,10 +114,13 @@ def given(fold: Fold[S]) -> Given[S, Stored]: ...
 def given(fold: Callable[[S, E], S], initial: S) -> Given[S, E]: ...
 def given(fold: Any, initial: Any = None) -> Given[Any, Any]:
     """Begin with a fold that has seen nothing."""
-    if isinstance(fold, Fold):
-        recorded = cast("Fold[Any]", fold)
-        return Given(_Records(recorded).fold, recorded.initial)
+    if _takes_recorded(fold):
+        return Given(_Records(fold).fold, fold.initial)
     return Given(lambda state, events, _: reduce(fold, events, state), initial)
+
+
+def _takes_recorded(fold: object) -> bool:
+    return isinstance(fold, Fold)
 
 
 class _Records:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from typing import Any
 
 import asyncpg
 import pytest
 
-from headwater.errors import LogUnavailable, StorageReadOnly, StorageRefused
+from headwater.errors import LogUnavailable, StorageReadOnly, StorageRefused, WrongVersion
 from headwater.events.clock import SystemClock
 from headwater.events.codec import Codec
 from headwater.events.envelope import RawEvent, Stream
 from headwater.events.ids import TimeOrderedIds
 from headwater.log.log import Log
 from headwater.log.port import BatchRetry
+from headwater.log.postgres.append import Appender
 from headwater.log.postgres.backend import PostgresBackend
+from headwater.log.postgres.connections import Access
 from headwater.log.prepare import Limits, Preparer
 from headwater.log.verify import verify
 from headwater.log.write import Write
@@ -108,3 +112,34 @@ async def test_a_long_read_uses_no_more_connections_than_it_may(log: Log) -> Non
     await log.append(placed())
     found = await asyncio.gather(*[log.version(Stream("order", "1")) for _ in range(100)])
     assert found == [1] * 100
+
+
+@pytest.mark.parametrize("pooled", [False, True])
+async def test_an_attempt_that_was_given_up_cannot_write_what_its_retry_refused(
+    postgres_database: Database, monkeypatch: pytest.MonkeyPatch, pooled: bool
+) -> None:
+    """The first attempt is lost on its way and reaches the server last, when what it expects has come true."""
+    send = Appender._send
+    zombies: list[tuple[Appender, Sequence[Any]]] = []
+
+    async def lose_first(self: Appender, connection: Any, arguments: Sequence[Any]) -> Any:
+        if not zombies:
+            zombies.append((self, arguments))
+            raise ConnectionResetError("lost on its way")
+        return await send(self, connection, arguments)
+
+    backend = PostgresBackend(postgres_database.worker_url)
+    stream = Stream("order", "1")
+    async with Log(backend) as log:
+        backend._connections.access = Access(crosses_tenants=True, pooled=pooled)
+        await log.append(placed())
+        monkeypatch.setattr(Appender, "_send", lose_first)
+        with pytest.raises(WrongVersion):
+            await log.append(Write(stream, [RawEvent("paid", 1)], expect=2))
+        await log.append(placed())
+        [(appender, arguments)] = zombies
+        connection = await backend._connections.open()
+        with pytest.raises(asyncpg.PostgresError, match="given up and made again"):
+            await send(appender, connection, arguments)
+        await connection.close()
+        assert [recorded.type async for recorded in log.stream(stream)] == ["placed", "placed"]

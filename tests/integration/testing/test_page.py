@@ -16,5 +16,5 @@ IMPORTS = "import asyncio\nimport pytest\nfrom headwater import Stream, Write\n"
 def test_the_tests_on_the_page_pass(pytester: pytest.Pytester) -> None:
     code = "\n".join(snippet.code for snippet in snippets(PAGE) if snippet.language == "python")
     pytester.makepyfile(IMPORTS + code)
-    options = ["-W", "error", "-p", "no:asyncio", "-p", "no:anyio", "-p", "pytest_headwater"]
+    options = ["-W", "error", "-p", "no:asyncio", "-p", "no:anyio"]
     pytester.runpytest_subprocess(*options).assert_outcomes(passed=2)

@@ -28,9 +28,9 @@ MODELS = """
         return [recorded.event async for recorded in log.stream(ONE)]
 """
 
-WITHOUT = ["-p", "no:asyncio", "-p", "no:anyio", "-p", "no:timeout", "-p", "pytest_headwater"]
+WITHOUT = ["-p", "no:asyncio", "-p", "no:anyio", "-p", "no:timeout"]
 AUTO = ["-o", "asyncio_mode=auto", "-o", "asyncio_default_fixture_loop_scope=function"]
-WITH_ASYNCIO = ["-p", "pytest_headwater", "-p", "no:anyio", *AUTO]
+WITH_ASYNCIO = ["-p", "no:anyio", *AUTO]
 
 Run = Callable[..., pytest.RunResult]
 
@@ -182,7 +182,7 @@ def test_a_project_that_does_not_use_the_plugin_imports_nothing_of_headwater(
         assert "pydantic" not in sys.modules
         """
     )
-    options = ["-p", "no:asyncio", "-p", "no:anyio", "-p", "no:hypothesispytest", "-p", "pytest_headwater"]
+    options = ["-p", "no:asyncio", "-p", "no:anyio", "-p", "no:hypothesispytest"]
     pytester.runpytest_subprocess(*options).assert_outcomes(passed=1)
 
 

@@ -10,10 +10,11 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
+from uuid import UUID, uuid4
 
 from headwater.events.clock import to_us
 from headwater.events.envelope import EventRow, Stream
-from headwater.log.port import Call, Outcome, Placed, PreparedWrite
+from headwater.log.port import BatchRefused, BatchRetry, BatchUnknown, Call, Outcome, Placed, PreparedWrite
 from headwater.log.postgres.connections import Connections
 from headwater.log.postgres.pooled import append_in_one_message
 from headwater.log.postgres.statements import queries
@@ -196,6 +197,7 @@ class Appender:
         self._connections = connections
         self._turns: dict[int, asyncio.Lock] = {}
         self._tenants: set[str] = set()
+        self._lost: dict[int, list[UUID]] = {}
         self._sql = queries()["append"]
 
     async def append(self, shard: int, calls: Sequence[Call]) -> list[Outcome]:
@@ -206,18 +208,29 @@ class Appender:
         batch = Batch(calls)
         arguments = batch.arguments(shard, sorted(tenants - self._tenants), self._connections.acting(tenants))
         async with self._turns.setdefault(shard, asyncio.Lock()):
+            lost = self._lost.setdefault(shard, [])
+            attempt = uuid4()
             try:
                 connection = await self._connections.writer(shard)
             except DRIVER_ERRORS as error:
                 raise as_connect_error(error) from error
             try:
-                record = await self._send(connection, arguments)
+                record = await self._send(connection, [*arguments, attempt, lost or None])
             except (*DRIVER_ERRORS, ValueError) as error:
                 self._connections.drop_writer(shard)
-                raise as_batch_error(error) from error
+                failure = as_batch_error(error)
+                if isinstance(failure, BatchUnknown):
+                    lost.append(attempt)
+                elif lost and isinstance(failure, BatchRefused) and failure.everybody:
+                    raise BatchRetry(
+                        str(failure)
+                    ) from error  # to say no, the lost attempt must be voided first
+                raise failure from error
             except asyncio.CancelledError:
                 self._connections.drop_writer(shard)
+                lost.append(attempt)
                 raise
+            lost.clear()
         self._tenants |= tenants
         return batch.outcomes(record)
 

@@ -36,6 +36,8 @@ TYPES: Final = (
     "text[]",
     "boolean",
     "text[]",
+    "uuid",
+    "uuid[]",
 )
 
 

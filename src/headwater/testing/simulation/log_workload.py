@@ -133,7 +133,7 @@ class Program:
         often = self._one, self._own, self._burst, self._too_early, self._derived
         seldom = (
             self._one, self._own, self._concurrent, self._cancelled, self._shared, self._again, self._skip,
-            self._enlisted, self._read_all, self._read_stream,
+            self._enlisted, self._read_all, self._read_stream, self._rivals,
         )  # fmt: skip
         await self._chance.choice((*often, *often, *seldom))()
 
@@ -185,6 +185,13 @@ class Program:
                     self._caller.versions.get(place.stream, 0), place.version
                 )
             return appended
+
+    async def _rivals(self) -> None:
+        """Calls at once that take and give back the same key."""
+        key = f"hot {self._chance.randrange(3)}"
+        for _ in range(self._chance.randint(2, 6)):
+            row = TakeKey(key, "me") if self._chance.random() < 0.6 else GiveKey(key, "me")
+            self._start(self._append(self._caller.on(self._chance.choice(STREAMS), ANY, row)))
 
     async def _burst(self) -> None:
         """Calls that nobody waits for, and perhaps one that somebody does."""

@@ -118,7 +118,8 @@ def _do(job: Job[T], answer: asyncio.Future[T] | None) -> tuple[Callable[[Any], 
     """Do it, and say how to answer. Nothing in it may wait: a server's work is done at the moment when it is done."""
     coroutine = job()
     try:
-        coroutine.send(None)
+        while coroutine.send(None) is None:
+            pass  # it only let others go first
     except StopIteration as done:
         return _answer(answer, failed=False), done.value
     except Exception as error:  # noqa: BLE001  the caller's, as over any wire

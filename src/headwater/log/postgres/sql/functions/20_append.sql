@@ -17,6 +17,9 @@
 --   change only here, below the lock.
 -- * Group commit sees to it that no two calls of a batch change the same side row or name the same id, so one query of
 --   each kind answers for the whole batch. Only stream versions depend on earlier calls, and those the loop tracks.
+-- * An attempt whose connection was lost may still be under way, and reach the lock after the attempt that was made in its
+--   place. What the second one wrote, the first would find by its ids; but what the second refused, the first might
+--   accept, after its caller was told no. So the second voids the first, below the lock, and a voided attempt fails.
 -- * Nothing waits for a client below the lock: the function is one statement, and commits with it, or runs inside COMMIT.
 --
 -- A column that is NULL throughout may come as an empty array: unnest pads it, and a missing element reads as NULL.
@@ -36,6 +39,7 @@ CREATE OR REPLACE FUNCTION headwater.append(
     side_calls int[], side_tenants text[], side_kinds text[], side_keys text[], side_names text[],
     side_numbers bigint[], side_priorities int[], side_datas bytea[],
     new_tenants text[], careful boolean, acting text[],
+    attempt uuid DEFAULT NULL, voids uuid[] DEFAULT NULL,
     OUT last_position bigint, OUT heads bigint[],
     OUT positions bigint[], OUT versions bigint[], OUT known boolean[], OUT refused jsonb
 )
@@ -64,6 +68,15 @@ BEGIN
 
     IF pg_advisory_xact_lock(1214731852, shard) IS NULL THEN
         RAISE EXCEPTION 'The lock was not given.';
+    END IF;
+
+    IF cardinality(voids) > 0 THEN
+        DELETE FROM headwater.voided v WHERE v.at < headwater.now_us() - 86400000000;
+        INSERT INTO headwater.voided AS v (attempt, at)
+        SELECT a, headwater.now_us() FROM unnest(voids) a ORDER BY a ON CONFLICT DO NOTHING;
+    END IF;
+    IF EXISTS (SELECT FROM headwater.voided v WHERE v.attempt = append.attempt) THEN
+        RAISE EXCEPTION 'This attempt to append was given up and made again.' USING ERRCODE = 'HW004';
     END IF;
 
     IF cardinality(new_tenants) > 0 THEN

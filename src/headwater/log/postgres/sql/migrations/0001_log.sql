@@ -138,6 +138,13 @@ CREATE UNLOGGED TABLE headwater.staged (
     PRIMARY KEY (xact, number)
 );
 
+-- Attempts to append whose outcome was lost and that were made again: should the lost one still be under way, it must
+-- not take effect any more. Kept for a day.
+CREATE TABLE headwater.voided (
+    attempt uuid PRIMARY KEY,
+    at bigint NOT NULL
+);
+
 -- The tenants that this transaction acts for, where its role may not cross them.
 CREATE FUNCTION headwater.acting_for() RETURNS text[]
     LANGUAGE sql STABLE PARALLEL SAFE
@@ -148,13 +155,15 @@ DECLARE
     t text;
 BEGIN
     FOREACH t IN ARRAY ARRAY['log', 'migrations', 'tenants', 'events', 'keys', 'fences', 'due', 'ready', 'blobs',
-                             'snapshots', 'staged'] LOOP
+                             'snapshots', 'staged', 'voided'] LOOP
         EXECUTE format('ALTER TABLE headwater.%I ENABLE ROW LEVEL SECURITY', t);
         EXECUTE format('ALTER TABLE headwater.%I FORCE ROW LEVEL SECURITY', t);
         EXECUTE format('CREATE POLICY worker ON headwater.%I TO headwater_worker USING (true) WITH CHECK (true)', t);
         IF t IN ('log', 'migrations') THEN
             EXECUTE format('CREATE POLICY server ON headwater.%I FOR SELECT TO headwater_server USING (true)', t);
             EXECUTE format('GRANT SELECT ON headwater.%I TO headwater_worker, headwater_server', t);
+        ELSIF t = 'voided' THEN
+            EXECUTE format('CREATE POLICY server ON headwater.%I TO headwater_server USING (true)', t);
         ELSE
             EXECUTE format(
                 'CREATE POLICY server ON headwater.%I TO headwater_server'
@@ -169,6 +178,6 @@ GRANT SELECT, INSERT ON headwater.events, headwater.tenants, headwater.blobs TO 
 GRANT SELECT, INSERT, UPDATE, DELETE
     ON headwater.keys, headwater.fences, headwater.due, headwater.ready, headwater.snapshots
     TO headwater_worker, headwater_server;
-GRANT SELECT, INSERT, DELETE ON headwater.staged TO headwater_worker, headwater_server;
+GRANT SELECT, INSERT, DELETE ON headwater.staged, headwater.voided TO headwater_worker, headwater_server;
 GRANT SELECT (shard, position, chain, recorded_at) ON headwater.events TO headwater_tail;
 CREATE POLICY tail ON headwater.events FOR SELECT TO headwater_tail USING (true);
