@@ -52,12 +52,6 @@ TRIGGERS: dict[Stage, str] = {
     "after COMMIT": IN_COMMIT,
 }
 
-# A server that crashed may give the id of a transaction that it had not written down to another one.
-FORGOTTEN = pytest.mark.xfail(
-    strict=True,
-    reason="enlist._resolve trusts transaction ids, which a crashed server forgets and gives again",
-)
-
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
 
@@ -117,15 +111,12 @@ async def enlist(log: Log, witness: Witness) -> None:
 @pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize("act", [append, enlist], ids=["append", "enlisted"])
 async def test_a_write_whose_server_process_dies_is_written_once(
-    request: pytest.FixtureRequest,
     server: PostgresServer,
     database: Database,
     act: Any,
     stage: Stage,
     death: str,
 ) -> None:
-    if act is enlist and death == "killed" and stage != "after COMMIT":
-        request.applymarker(FORGOTTEN)
     witness = Witness()
     async with Proxy(server.host, server.port) as proxy:
         url = through(proxy, database.worker_url)
@@ -151,7 +142,6 @@ async def test_a_write_whose_server_process_dies_is_written_once(
     assert len(notes) == (1 if act is enlist else 0)
 
 
-@FORGOTTEN
 async def test_a_transaction_that_is_lost_with_its_id_is_not_taken_for_the_next_one_of_that_id(
     server: PostgresServer, database: Database
 ) -> None:

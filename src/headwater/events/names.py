@@ -29,5 +29,7 @@ def check_name(what: str, name: str) -> str:
 def check_id(what: str, value: str) -> str:
     """An id: 1 to 512 printable characters, of 1024 bytes at most (indexes cannot hold more)."""
     if not 0 < len(value) <= _MAX_ID or not value.isprintable() or len(value.encode()) > _MAX_BYTES:
-        raise InvalidName(what, value, f"it must be 1 to {_MAX_ID} printable characters, {_MAX_BYTES} bytes at most")
+        raise InvalidName(
+            what, value, f"it must be 1 to {_MAX_ID} printable characters, {_MAX_BYTES} bytes at most"
+        )
     return value

@@ -103,7 +103,9 @@ class Registry:
 
 def _validate(model: type[Event], data: bytes) -> Event:
     try:
-        event: Event = model.__pydantic_validator__.validate_json(data)  # a third faster than through the class
+        event: Event = model.__pydantic_validator__.validate_json(
+            data
+        )  # a third faster than through the class
         return event
     except ValidationError as error:
         if error.errors(include_url=False, include_input=False)[0]["type"] != "json_invalid":

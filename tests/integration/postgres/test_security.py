@@ -114,7 +114,7 @@ async def test_security_is_forced_on_every_table(admin: asyncpg.Connection) -> N
         "SELECT relname, relrowsecurity AND relforcerowsecurity AS forced FROM pg_class"
         " WHERE relnamespace = 'headwater'::regnamespace AND relkind IN ('r', 'p', 'v', 'm')"
     )
-    assert {row["relname"] for row in rows} == {*TABLES, "log", "migrations", "voided"}
+    assert {row["relname"] for row in rows} == {*TABLES, "log", "migrations", "voided", "commits"}
     assert all(row["forced"] for row in rows)
 
 

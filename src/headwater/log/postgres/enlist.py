@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
+from uuid import UUID, uuid4
 
-from headwater.errors import LogUnavailable, NotSupported, OutcomeUnknown
+from headwater.errors import LogUnavailable, NotSupported, OutcomeUnknown, StorageRefused
 from headwater.log.port import DEFAULT_SHARD, Call
 from headwater.log.postgres.append import Batch
 from headwater.log.postgres.connections import Connections
@@ -74,39 +75,47 @@ async def transaction(connections: Connections) -> AsyncGenerator[PostgresTransa
 
 
 async def _commit(connections: Connections, connection: Any, begun: Any) -> None:
-    xact = await _ours(connection.fetchval(queries()["xact"]))
+    token = uuid4()
+    xact = await _ours(connection.fetchval(queries()["leave_token"], token))
     try:
         await begun.commit()
     except DRIVER_ERRORS as error:
         if xact is None or (sqlstate(error) and not is_lost(error)):
             raise as_trouble(error) from error
-        await _resolve(connections, xact, error)
+        await _resolve(connections, xact, token, error)
 
 
-async def _resolve(connections: Connections, xact: str, error: BaseException) -> None:
-    """The connection was lost in COMMIT: ask the server what became of the transaction, until it knows."""
+async def _resolve(connections: Connections, xact: str, token: UUID, error: BaseException) -> None:
+    """The connection was lost in COMMIT: wait until the transaction has ended, and see whether it left its token.
+
+    A server that crashed has ended every transaction. It may have forgotten the id, or given it to another
+    transaction, which is then waited for: so the status only ever says that ours is not under way any more.
+    """
     clock = asyncio.get_running_loop().time
     deadline = clock() + _PATIENCE
     delay = 0.02
     while clock() < deadline:
-        try:
-            status = (await connections.fetch_any(queries()["xact_status"], xact))[0][0]
-        except LogUnavailable:
-            status = "in progress"
-        if status == "committed":
-            return
-        if status == "aborted":
-            raise LogUnavailable(
-                "The connection was lost in COMMIT; the transaction was rolled back."
-            ) from error
-        if status is None:
-            break
+        with suppress(LogUnavailable):
+            if not await _is_under_way(connections, xact):
+                committed = (await connections.fetch_any(queries()["has_token"], token))[0][0]
+                if committed:
+                    return
+                break
         await asyncio.sleep(delay)
         delay = min(delay * 2, 1.0)
-    raise OutcomeUnknown(
-        "The connection was lost in COMMIT, and the server does not say what became of the transaction. Look for its"
-        " events by their ids before you do it again."
-    ) from error
+    else:
+        raise OutcomeUnknown(
+            "The connection was lost in COMMIT, and the server does not say what became of the transaction."
+            " Look for its events by their ids before you do it again."
+        ) from error
+    raise LogUnavailable("The connection was lost in COMMIT; the transaction was rolled back.") from error
+
+
+async def _is_under_way(connections: Connections, xact: str) -> bool:
+    try:
+        return bool((await connections.fetch_any(queries()["xact_status"], xact))[0][0] == "in progress")
+    except StorageRefused:
+        return False  # an id from before a crash, which the server has not given again
 
 
 async def _ours(work: Any) -> Any:

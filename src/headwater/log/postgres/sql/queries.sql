@@ -182,13 +182,24 @@ SELECT headwater.stage(
     $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19,
     $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37, $38)
 
--- name: xact
--- The id of this transaction, if it has written anything.
-SELECT pg_current_xact_id_if_assigned()::text
+-- name: leave_token
+-- At the end of a program's transaction that has written something: its id, and the token that will say that it committed.
+WITH old AS (
+    DELETE FROM headwater.commits WHERE token IN (
+        SELECT token FROM headwater.commits WHERE at < headwater.now_us() - 600000000
+        ORDER BY at LIMIT 10 FOR UPDATE SKIP LOCKED)
+)
+INSERT INTO headwater.commits (token, at)
+SELECT $1, headwater.now_us() WHERE pg_current_xact_id_if_assigned() IS NOT NULL
+RETURNING pg_current_xact_id()::text
 
 -- name: xact_status
--- What became of a transaction.
+-- Whether a transaction is under way still.
 SELECT pg_xact_status($1::text::xid8)
+
+-- name: has_token
+-- Whether a program's transaction has committed, once it is not under way any more.
+SELECT EXISTS (SELECT FROM headwater.commits WHERE token = $1)
 
 -- name: announce
 -- Tell who listens that a shard has grown.

@@ -145,6 +145,14 @@ CREATE TABLE headwater.voided (
     at bigint NOT NULL
 );
 
+-- What programs' own transactions leave when they commit, so that one whose answer was lost can be told from one that was
+-- rolled back. (A transaction's id does not tell: a server that crashed may give it again.) Kept for ten minutes.
+CREATE TABLE headwater.commits (
+    token uuid PRIMARY KEY,
+    at bigint NOT NULL
+);
+CREATE INDEX commits_by_time ON headwater.commits (at);
+
 -- The tenants that this transaction acts for, where its role may not cross them.
 CREATE FUNCTION headwater.acting_for() RETURNS text[]
     LANGUAGE sql STABLE PARALLEL SAFE
@@ -155,14 +163,14 @@ DECLARE
     t text;
 BEGIN
     FOREACH t IN ARRAY ARRAY['log', 'migrations', 'tenants', 'events', 'keys', 'fences', 'due', 'ready', 'blobs',
-                             'snapshots', 'staged', 'voided'] LOOP
+                             'snapshots', 'staged', 'voided', 'commits'] LOOP
         EXECUTE format('ALTER TABLE headwater.%I ENABLE ROW LEVEL SECURITY', t);
         EXECUTE format('ALTER TABLE headwater.%I FORCE ROW LEVEL SECURITY', t);
         EXECUTE format('CREATE POLICY worker ON headwater.%I TO headwater_worker USING (true) WITH CHECK (true)', t);
         IF t IN ('log', 'migrations') THEN
             EXECUTE format('CREATE POLICY server ON headwater.%I FOR SELECT TO headwater_server USING (true)', t);
             EXECUTE format('GRANT SELECT ON headwater.%I TO headwater_worker, headwater_server', t);
-        ELSIF t = 'voided' THEN
+        ELSIF t IN ('voided', 'commits') THEN
             EXECUTE format('CREATE POLICY server ON headwater.%I TO headwater_server USING (true)', t);
         ELSE
             EXECUTE format(
@@ -178,6 +186,7 @@ GRANT SELECT, INSERT ON headwater.events, headwater.tenants, headwater.blobs TO 
 GRANT SELECT, INSERT, UPDATE, DELETE
     ON headwater.keys, headwater.fences, headwater.due, headwater.ready, headwater.snapshots
     TO headwater_worker, headwater_server;
+GRANT SELECT, INSERT, UPDATE, DELETE ON headwater.commits TO headwater_worker, headwater_server;
 GRANT SELECT, INSERT, DELETE ON headwater.staged, headwater.voided TO headwater_worker, headwater_server;
 GRANT SELECT (shard, position, chain, recorded_at) ON headwater.events TO headwater_tail;
 CREATE POLICY tail ON headwater.events FOR SELECT TO headwater_tail USING (true);
