@@ -9,8 +9,9 @@ from headwater.log.cursor import Cursor
 from headwater.log.log import Log, LogOptions
 from headwater.log.open import open_log
 from headwater.log.port import Data
+from headwater.log.side import Fence
 from headwater.log.snapshots import Fold, Folded, Folder
-from headwater.log.write import ANY, NO_STREAM, Appended, Fence, Write
+from headwater.log.write import ANY, NO_STREAM, Appended, Write
 
 __all__ = [
     "ANY",

@@ -22,7 +22,8 @@ from headwater.events.envelope import NewEvent, RawEvent, Stream
 from headwater.events.ids import derived_id
 from headwater.log.log import Log
 from headwater.log.postgres.backend import PostgresBackend
-from headwater.log.write import NO_STREAM, SetDue, TakeKey, Write
+from headwater.log.side import SetDue, TakeKey
+from headwater.log.write import NO_STREAM, Write
 from headwater.testing.crash_points.scene import LATER
 from headwater.testing.invariants import Witness, check
 from headwater.testing.proxy import Proxy

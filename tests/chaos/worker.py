@@ -19,7 +19,8 @@ from headwater.events.envelope import NewEvent, RawEvent, Stream
 from headwater.events.ids import derived_id
 from headwater.log.log import Log, LogOptions
 from headwater.log.open import backend_for
-from headwater.log.write import SetDue, Write
+from headwater.log.side import SetDue
+from headwater.log.write import Write
 from headwater.testing.crash_points.scene import LATER
 
 AT_ONCE = 8

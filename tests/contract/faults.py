@@ -11,7 +11,7 @@ from headwater.events.envelope import StoredRow, Stream
 from headwater.log import rules
 from headwater.log.memory import MemoryBackend
 from headwater.log.port import BatchUnknown, Call, Claimed, Outcome, Page, Placed, Query, SnapshotRow
-from headwater.log.write import Fence, SideRow, Wake
+from headwater.log.side import Fence, SideRow, Wake
 
 
 class GapsFromASequence(MemoryBackend):

@@ -12,10 +12,10 @@ from hypothesis import Phase, settings
 
 from headwater.errors import HeadwaterError
 from headwater.log import group, live, rules, transfer, verify
+from headwater.log.side import Fence
 from headwater.log.sqlite import append as sqlite_append
 from headwater.log.sqlite import backend as sqlite_backend
 from headwater.log.sqlite import restore as sqlite_restore
-from headwater.log.write import Fence
 from headwater.testing.contract import LogContract, Site, behaviour, following
 from tests.contract import faults
 from tests.contract.sites import MemorySite, PostgresSite, SqliteSite

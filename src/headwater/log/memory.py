@@ -38,7 +38,7 @@ from headwater.log.port import (
     SnapshotRow,
     Transaction,
 )
-from headwater.log.write import (
+from headwater.log.side import (
     ClearDue,
     ClearReady,
     CloseFence,

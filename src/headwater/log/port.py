@@ -20,14 +20,12 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
 from headwater.errors import HeadwaterError
 from headwater.events.envelope import EventRow, StoredRow, Stream
-
-if TYPE_CHECKING:
-    from headwater.log.write import SideRow
+from headwater.log.side import SideRow
 
 SCHEMA_VERSION = 1
 DEFAULT_SHARD = 0

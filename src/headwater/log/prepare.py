@@ -19,17 +19,8 @@ from headwater.events.ids import Ids
 from headwater.events.model import Event, type_name
 from headwater.events.names import check_id, check_name
 from headwater.log.port import Call, PreparedWrite
-from headwater.log.write import (
-    ClearReady,
-    GiveKey,
-    NeedKey,
-    PutReady,
-    SetDue,
-    SideRow,
-    TakeKey,
-    Write,
-    claims,
-)
+from headwater.log.side import ClearReady, GiveKey, NeedKey, PutReady, SetDue, SideRow, TakeKey, claims
+from headwater.log.write import Write
 
 Blobs = list[tuple[bytes, bytes]]
 Claim = tuple[tuple[str, ...], bool]

@@ -42,7 +42,7 @@ from headwater.errors import (
 from headwater.events.digest import link
 from headwater.events.envelope import EventRow, StoredRow, Stream
 from headwater.log.port import Call, Outcome, Placed, PreparedWrite
-from headwater.log.write import ClearDue, ClearReady, Fence, GiveKey, NeedKey, SideRow, TakeKey
+from headwater.log.side import ClearDue, ClearReady, Fence, GiveKey, NeedKey, SideRow, TakeKey
 
 
 class Known(NamedTuple):

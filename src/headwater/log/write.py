@@ -1,150 +1,18 @@
-"""What a caller asks of the log: writes, what they expect, and the rows that succeed or fail with them.
-
-Side rows are the seam on which runs, hooks, timers and queues are built. The log knows nothing of what they mean:
-a key is unique while it is held, a fence has an epoch that only rises, a due row has a time, a ready row is work
-in a queue, a wake mark tells a fence's owner that something came in.
-"""
+"""What a caller asks of the log: writes, and what they expect."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Final, Literal, NamedTuple
 
 from headwater.errors import PayloadRefused
 from headwater.events.envelope import NewEvent, RawEvent, Stream
 from headwater.events.model import Event
 from headwater.log.port import PreparedWrite
+from headwater.log.side import Fence, SideRow
 
 ANY: Final = -1
 NO_STREAM: Final = 0
-
-
-@dataclass(frozen=True, slots=True)
-class TakeKey:
-    """Take a unique key; `KeyTaken` if it is held, by whomever."""
-
-    key: str
-    holder: str
-
-
-@dataclass(frozen=True, slots=True)
-class NeedKey:
-    """Go on only while `holder` holds the key; else `KeyNotHeld`."""
-
-    key: str
-    holder: str
-
-
-@dataclass(frozen=True, slots=True)
-class GiveKey:
-    """Give a key back. `KeyNotHeld` if `holder` does not hold it, unless `missing_ok`."""
-
-    key: str
-    holder: str
-    missing_ok: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class OpenFence:
-    """Make a fence at epoch 0, owned by nobody; nothing if it is there.
-
-    A key whose fence was closed must not be opened again, since epochs would start anew and an old owner could pass.
-    """
-
-    key: str
-
-
-@dataclass(frozen=True, slots=True)
-class Fence:
-    """Go on only while the fence is at this epoch; else `FenceLost`. Locks the fence until the append has ended."""
-
-    key: str
-    epoch: int
-
-
-@dataclass(frozen=True, slots=True)
-class CloseFence:
-    """Remove a fence for good; nothing if it is gone."""
-
-    key: str
-
-
-@dataclass(frozen=True, slots=True)
-class Wake:
-    """Leave a wake mark for the fence's owner; nothing if the fence is gone."""
-
-    key: str
-
-
-@dataclass(frozen=True, slots=True)
-class SetDue:
-    """Set (or move) a due row."""
-
-    key: str
-    at: datetime
-    data: bytes = b""
-
-
-@dataclass(frozen=True, slots=True)
-class ClearDue:
-    """Remove a due row; `RowGone` if there is none, unless `missing_ok`: so exactly one of two takers succeeds."""
-
-    key: str
-    missing_ok: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class PutReady:
-    """Put (or replace) a ready row of a queue, ordered by priority (lowest first), then time."""
-
-    queue: str
-    key: str
-    data: bytes = b""
-    priority: int = 0
-    at: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ClearReady:
-    """Remove a ready row; `RowGone` if there is none, unless `missing_ok`."""
-
-    queue: str
-    key: str
-    missing_ok: bool = False
-
-
-SideRow = (
-    TakeKey
-    | NeedKey
-    | GiveKey
-    | OpenFence
-    | Fence
-    | CloseFence
-    | Wake
-    | SetDue
-    | ClearDue
-    | PutReady
-    | ClearReady
-)
-
-
-def claims(row: SideRow) -> tuple[tuple[str, ...], bool]:
-    """The row that a side row names, and whether it changes it: what one batch may not do twice (see `group`)."""
-    match row:
-        case NeedKey(key, _):
-            return ("key", key), False
-        case TakeKey(key, _) | GiveKey(key, _):
-            return ("key", key), True
-        case Fence(key, _) | Wake(key):
-            return ("fence", key), False
-        case OpenFence(key) | CloseFence(key):
-            return ("fence", key), True
-        case SetDue(key) | ClearDue(key):
-            return ("due", key), True
-        case PutReady(queue, key) | ClearReady(queue, key):
-            return ("ready", queue, key), True
 
 
 class Write:

@@ -15,8 +15,9 @@ from headwater.log.memory import MemoryBackend
 from headwater.log.port import Query
 from headwater.log.postgres.backend import PostgresBackend
 from headwater.log.postgres.connections import Access
+from headwater.log.side import CloseFence, OpenFence, Wake
 from headwater.log.verify import verify
-from headwater.log.write import CloseFence, OpenFence, Wake, Write
+from headwater.log.write import Write
 from tests.integration.sqlite.test_append import _calls, _plain, _rows
 from tests.servers.postgres import Database
 

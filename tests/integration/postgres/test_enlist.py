@@ -13,7 +13,8 @@ from headwater.events.envelope import RawEvent, Stream
 from headwater.log.log import Log
 from headwater.log.postgres.backend import PostgresBackend
 from headwater.log.postgres.trouble import as_trouble
-from headwater.log.write import NO_STREAM, TakeKey, Write
+from headwater.log.side import TakeKey
+from headwater.log.write import NO_STREAM, Write
 from headwater.testing.proxy import Proxy
 from tests.servers.postgres import Database
 

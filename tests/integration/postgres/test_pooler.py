@@ -12,8 +12,9 @@ from headwater.events.envelope import RawEvent, Stream
 from headwater.log.log import Log
 from headwater.log.postgres.backend import PostgresBackend
 from headwater.log.postgres.migrate import migrate, pending
+from headwater.log.side import OpenFence, SetDue
 from headwater.log.verify import verify
-from headwater.log.write import NO_STREAM, OpenFence, SetDue, Write
+from headwater.log.write import NO_STREAM, Write
 from tests.servers.pgbouncer import PgBouncer
 from tests.servers.postgres import Database
 

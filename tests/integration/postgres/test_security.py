@@ -13,7 +13,8 @@ from headwater.events.envelope import RawEvent, Stream
 from headwater.log.log import Log
 from headwater.log.port import DEFAULT_SHARD, Query
 from headwater.log.postgres.backend import PostgresBackend
-from headwater.log.write import OpenFence, PutReady, SetDue, TakeKey, Write
+from headwater.log.side import OpenFence, PutReady, SetDue, TakeKey
+from headwater.log.write import Write
 from tests.servers.postgres import Database
 
 OURS, THEIRS = Stream("order", "1", "ours"), Stream("order", "1", "theirs")

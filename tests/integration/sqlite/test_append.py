@@ -19,10 +19,7 @@ from headwater.log.log import Log
 from headwater.log.memory import MemoryBackend
 from headwater.log.port import BatchRefused, Call, Outcome, Query
 from headwater.log.prepare import Limits, Preparer
-from headwater.log.sqlite.backend import SqliteBackend
-from headwater.log.verify import verify
-from headwater.log.write import (
-    ANY,
+from headwater.log.side import (
     ClearDue,
     CloseFence,
     Fence,
@@ -34,8 +31,10 @@ from headwater.log.write import (
     SideRow,
     TakeKey,
     Wake,
-    Write,
 )
+from headwater.log.sqlite.backend import SqliteBackend
+from headwater.log.verify import verify
+from headwater.log.write import ANY, Write
 
 PLACED = RawEvent("order.placed", {"n": 1})
 

@@ -15,7 +15,8 @@ from headwater.events.ids import TimeOrderedIds
 from headwater.log.group import GroupCommit, Pending
 from headwater.log.port import BatchRefused, BatchRetry, BatchUnknown, Call, Outcome, Placed
 from headwater.log.prepare import Limits, Prepared, Preparer
-from headwater.log.write import Fence, NeedKey, OpenFence, SideRow, TakeKey, Wake, Write
+from headwater.log.side import Fence, NeedKey, OpenFence, SideRow, TakeKey, Wake
+from headwater.log.write import Write
 
 Answer = Exception | Callable[[Sequence[Call]], Awaitable[Sequence[Outcome]]] | None
 preparer = Preparer(Codec(), TimeOrderedIds(ManualClock()), ManualClock(), Limits())

@@ -22,7 +22,7 @@ from headwater.events.digest import GENESIS, link
 from headwater.events.envelope import EventRow, Stream
 from headwater.log.port import Call, Outcome, Placed, PreparedWrite
 from headwater.log.rules import Judgement, Known, Tail, judge
-from headwater.log.write import ClearDue, ClearReady, Fence, GiveKey, NeedKey, SetDue, SideRow, TakeKey
+from headwater.log.side import ClearDue, ClearReady, Fence, GiveKey, NeedKey, SetDue, SideRow, TakeKey
 
 ONE, TWO = Stream("paper", "one"), Stream("paper", "two")
 DIGEST = bytes(range(32))

@@ -19,7 +19,7 @@ from headwater.log.postgres.connections import Connections
 from headwater.log.postgres.pooled import append_in_one_message
 from headwater.log.postgres.statements import queries
 from headwater.log.postgres.trouble import DRIVER_ERRORS, as_batch_error, as_connect_error, conflict
-from headwater.log.write import (
+from headwater.log.side import (
     ClearDue,
     ClearReady,
     CloseFence,

@@ -8,9 +8,7 @@ from typing import Final
 from headwater.events.clock import to_us
 from headwater.events.envelope import Stream
 from headwater.log.port import Claimed, DueRow, FenceRow, HeldKey, ReadyRow, SnapshotRow
-from headwater.log.sqlite.database import Database
-from headwater.log.sqlite.statements import statements
-from headwater.log.write import (
+from headwater.log.side import (
     ClearDue,
     ClearReady,
     CloseFence,
@@ -24,6 +22,8 @@ from headwater.log.write import (
     TakeKey,
     Wake,
 )
+from headwater.log.sqlite.database import Database
+from headwater.log.sqlite.statements import statements
 
 SQL: Final = statements("side.sql")
 _LAST: Final = chr(0x10FFFF)

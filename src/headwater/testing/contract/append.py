@@ -10,7 +10,8 @@ from headwater.events.envelope import NewEvent, RawEvent, Stream
 from headwater.log.log import LogOptions
 from headwater.log.port import Data
 from headwater.log.prepare import Limits
-from headwater.log.write import ANY, NO_STREAM, Fence, NeedKey, OpenFence, TakeKey, Write
+from headwater.log.side import Fence, NeedKey, OpenFence, TakeKey
+from headwater.log.write import ANY, NO_STREAM, Write
 from headwater.testing.contract.behaviour import behaviour
 from headwater.testing.contract.facts import (
     ONE,

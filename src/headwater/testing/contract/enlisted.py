@@ -8,7 +8,8 @@ from random import Random
 import pytest
 
 from headwater.errors import Conflict, KeyTaken, PayloadRefused, WrongVersion
-from headwater.log.write import NO_STREAM, Fence, OpenFence, TakeKey, Write
+from headwater.log.side import Fence, OpenFence, TakeKey
+from headwater.log.write import NO_STREAM, Write
 from headwater.testing.contract.behaviour import behaviour
 from headwater.testing.contract.facts import ONE, TENANT, THREE, TWO, Noted, everything, first, write
 from headwater.testing.contract.site import Site

@@ -10,7 +10,8 @@ from headwater.events.envelope import RawEvent, Recorded, Stream
 from headwater.events.model import Event
 from headwater.log.log import Log
 from headwater.log.port import FenceRow
-from headwater.log.write import Appended, SideRow, Write
+from headwater.log.side import SideRow
+from headwater.log.write import Appended, Write
 
 T = TypeVar("T")
 E = TypeVar("E", bound=HeadwaterError)

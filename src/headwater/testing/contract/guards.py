@@ -8,7 +8,7 @@ from headwater.errors import FenceLost, HeadwaterError, KeyNotHeld, KeyTaken, Ro
 from headwater.events.clock import to_us
 from headwater.events.envelope import Stream
 from headwater.log.port import DueRow, FenceRow, HeldKey, ReadyRow
-from headwater.log.write import (
+from headwater.log.side import (
     ClearDue,
     ClearReady,
     CloseFence,
@@ -21,8 +21,8 @@ from headwater.log.write import (
     SideRow,
     TakeKey,
     Wake,
-    Write,
 )
+from headwater.log.write import Write
 from headwater.testing.contract.behaviour import behaviour
 from headwater.testing.contract.facts import ONE, TENANT, TWO, fence, refused, side_rows, write
 from headwater.testing.contract.site import Site

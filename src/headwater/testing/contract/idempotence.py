@@ -9,7 +9,8 @@ from headwater.errors import EventIdReused, MixedIds
 from headwater.events.clock import ManualClock
 from headwater.events.envelope import NewEvent, RawEvent, Stream
 from headwater.events.ids import derived_id
-from headwater.log.write import NO_STREAM, Fence, GiveKey, OpenFence, SetDue, TakeKey, Write
+from headwater.log.side import Fence, GiveKey, OpenFence, SetDue, TakeKey
+from headwater.log.write import NO_STREAM, Write
 from headwater.testing.contract.behaviour import behaviour
 from headwater.testing.contract.facts import (
     ONE,

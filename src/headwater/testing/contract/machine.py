@@ -16,8 +16,7 @@ from headwater.errors import Conflict, PayloadRefused
 from headwater.events.envelope import NewEvent, Stream
 from headwater.log.log import Log
 from headwater.log.port import Claimed
-from headwater.log.write import (
-    ANY,
+from headwater.log.side import (
     ClearDue,
     ClearReady,
     CloseFence,
@@ -30,9 +29,9 @@ from headwater.log.write import (
     SideRow,
     TakeKey,
     Wake,
-    Write,
     claims,
 )
+from headwater.log.write import ANY, Write
 from headwater.testing.contract.facts import ONE, TENANT, THREE, TWO, everything, raw
 from headwater.testing.contract.model import Answer, Ask, Model, Told
 from headwater.testing.contract.site import Site

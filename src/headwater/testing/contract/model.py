@@ -10,7 +10,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from headwater.events.envelope import Stream
-from headwater.log.write import (
+from headwater.log.side import (
     ClearDue,
     ClearReady,
     CloseFence,

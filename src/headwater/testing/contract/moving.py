@@ -18,9 +18,10 @@ from headwater.events.envelope import NewEvent, StoredRow
 from headwater.log.log import Log
 from headwater.log.memory import MemoryBackend
 from headwater.log.port import DueRow
+from headwater.log.side import ClearDue, OpenFence, PutReady, SetDue, SideRow, TakeKey, Wake
 from headwater.log.transfer import export_lines, import_lines
 from headwater.log.verify import verify
-from headwater.log.write import ClearDue, OpenFence, PutReady, SetDue, SideRow, TakeKey, Wake, Write
+from headwater.log.write import Write
 from headwater.testing.contract.behaviour import behaviour
 from headwater.testing.contract.facts import (
     ONE,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 
 from headwater.events.envelope import Stream
-from headwater.log.write import TakeKey
+from headwater.log.side import TakeKey
 from headwater.testing.contract.behaviour import behaviour
 from headwater.testing.contract.facts import ONE, everything, write
 from headwater.testing.contract.site import Site

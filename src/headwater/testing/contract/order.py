@@ -14,7 +14,8 @@ from headwater.errors import Conflict, FenceLost
 from headwater.events.envelope import NewEvent, Stream
 from headwater.events.ids import derived_id
 from headwater.log.log import Log
-from headwater.log.write import Fence, OpenFence, Write
+from headwater.log.side import Fence, OpenFence
+from headwater.log.write import Write
 from headwater.testing.contract.behaviour import behaviour
 from headwater.testing.contract.facts import ONE, TENANT, THREE, TWO, everything, positions, raw, write
 from headwater.testing.contract.site import Site

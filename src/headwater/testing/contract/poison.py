@@ -12,7 +12,8 @@ from headwater.errors import InvalidName, PayloadRefused, Refused
 from headwater.events.envelope import NewEvent, RawEvent, Stream
 from headwater.log.log import Log, LogOptions
 from headwater.log.prepare import Limits
-from headwater.log.write import OpenFence, PutReady, SetDue, SideRow, TakeKey, Wake, Write
+from headwater.log.side import OpenFence, PutReady, SetDue, SideRow, TakeKey, Wake
+from headwater.log.write import Write
 from headwater.testing.contract.behaviour import behaviour
 from headwater.testing.contract.facts import ONE, Noted, everything, raw, refused, write
 from headwater.testing.contract.site import Site

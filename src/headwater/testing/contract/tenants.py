@@ -7,7 +7,8 @@ from random import Random
 from headwater.errors import HeadwaterError
 from headwater.events.envelope import Stream
 from headwater.log.port import SnapshotRow
-from headwater.log.write import OpenFence, PutReady, SetDue, SideRow, TakeKey, Write
+from headwater.log.side import OpenFence, PutReady, SetDue, SideRow, TakeKey
+from headwater.log.write import Write
 from headwater.testing.contract.behaviour import behaviour
 from headwater.testing.contract.facts import Noted, everything, positions, write
 from headwater.testing.contract.guards import EARLY

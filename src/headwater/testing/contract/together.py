@@ -21,7 +21,8 @@ from headwater.events.envelope import Stream
 from headwater.log.group import Pending
 from headwater.log.log import LogOptions
 from headwater.log.port import BatchRefused, BatchRetry, Call, Placed
-from headwater.log.write import NO_STREAM, GiveKey, OpenFence, TakeKey, Wake, Write
+from headwater.log.side import GiveKey, OpenFence, TakeKey, Wake
+from headwater.log.write import NO_STREAM, Write
 from headwater.testing.contract.around import Failing, Recording, Unsure
 from headwater.testing.contract.behaviour import behaviour
 from headwater.testing.contract.facts import ONE, TWO, everything, fence, positions, write

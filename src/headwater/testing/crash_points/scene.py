@@ -19,11 +19,7 @@ from headwater.errors import WrongVersion
 from headwater.events.envelope import NewEvent, RawEvent, Recorded, StoredRow, Stream
 from headwater.events.ids import derived_id
 from headwater.log.log import Log
-from headwater.log.snapshots import Fold, Folder
-from headwater.log.transfer import export_lines, import_lines
-from headwater.log.write import (
-    NO_STREAM,
-    Appended,
+from headwater.log.side import (
     ClearDue,
     ClearReady,
     Fence,
@@ -35,8 +31,10 @@ from headwater.log.write import (
     SideRow,
     TakeKey,
     Wake,
-    Write,
 )
+from headwater.log.snapshots import Fold, Folder
+from headwater.log.transfer import export_lines, import_lines
+from headwater.log.write import NO_STREAM, Appended, Write
 
 TENANT = "default"
 LATER = datetime(2100, 1, 1, tzinfo=UTC)

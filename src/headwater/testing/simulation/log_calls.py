@@ -15,8 +15,7 @@ from uuid import UUID
 
 from headwater.events.envelope import NewEvent, RawEvent, Stream
 from headwater.events.ids import derived_id
-from headwater.log.write import (
-    ANY,
+from headwater.log.side import (
     ClearDue,
     ClearReady,
     Fence,
@@ -28,8 +27,8 @@ from headwater.log.write import (
     SideRow,
     TakeKey,
     Wake,
-    Write,
 )
+from headwater.log.write import ANY, Write
 
 TENANTS: Final = ("default", "other")
 STREAMS: Final = tuple(

@@ -16,7 +16,8 @@ from headwater.log.cursor import Cursor
 from headwater.log.log import Log, LogOptions
 from headwater.log.port import Claimed, Data, Placed
 from headwater.log.prepare import Limits
-from headwater.log.write import ANY, Appended, GiveKey, OpenFence, TakeKey, Write
+from headwater.log.side import GiveKey, OpenFence, TakeKey
+from headwater.log.write import ANY, Appended, Write
 from headwater.testing.invariants import check
 from headwater.testing.simulation import log_checks
 from headwater.testing.simulation.log_calls import FENCES, STREAMS, Caller, Planned

@@ -21,7 +21,7 @@ from headwater.log.live import Live
 from headwater.log.memory import MemoryBackend
 from headwater.log.port import BatchUnknown, Call, Page, Placed, PreparedWrite, Query
 from headwater.log.reading import Reader
-from headwater.log.write import Fence
+from headwater.log.side import Fence
 from headwater.testing.simulation.backend import SimulatedBackend
 from headwater.testing.simulation.wire import Attempt, Attempts
 
