@@ -176,5 +176,5 @@ def test_the_type_checker_finds_wrong_events_commands_and_states(tmp_path: Path)
         text=True,
         check=False,
     )
-    wrong = {int(line.split(":")[1]) for line in said.stdout.splitlines() if line.startswith(str(program))}
+    wrong = {int(line.split(":")[1]) for line in said.stdout.splitlines() if "typed.py:" in line}
     assert wrong == {5, 6, 7, 8}, said.stdout
