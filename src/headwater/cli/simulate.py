@@ -28,6 +28,7 @@ class Mode(StrEnum):
 class Storage(StrEnum):
     MEMORY = "memory"
     SQLITE = "sqlite"
+    POSTGRES = "postgres"
 
 
 def simulate(
@@ -46,6 +47,15 @@ def simulate(
     start: Annotated[int, typer.Option("--start", help="The first seed.")] = 0,
     mode: Annotated[Mode | None, typer.Option("--mode", help="One mode only.", show_default=False)] = None,
     storage: Annotated[Storage, typer.Option("--storage", help="Where the log lies.")] = Storage.MEMORY,
+    url: Annotated[
+        str | None,
+        typer.Option(
+            "--url",
+            metavar="URL",
+            help="For postgres: a migrated database, as its owner. It is emptied.",
+            show_default=False,
+        ),
+    ] = None,
     mutant: Annotated[
         str | None, typer.Option("--mutant", metavar="NAME", help="Plant a known bug.", show_default=False)
     ] = None,
@@ -61,13 +71,14 @@ def simulate(
 
     if mutant is not None and mutant not in MUTANTS:
         raise typer.BadParameter(f"There is no mutant {mutant!r}; there are {', '.join(MUTANTS)}.")
-    session = Session.of(ctx, None, as_json)
+    session = Session.of(ctx, url, as_json)
+    database = _database(session, storage, jobs)
     many = seeds or (None if minutes else _SEEDS)
     wanted = [seed] if seed is not None else (range(start, start + many) if many else count(start))
     with progress("simulating") as advance:
         total = 0 if many is None else many * (1 if mode or seed is not None else 2)
         swept = sweep(
-            _setups(wanted, mode, storage, one=seed is not None),
+            _setups(wanted, mode, storage, database, one=seed is not None),
             mutant=mutant,
             minutes=minutes,
             jobs=1 if seed is not None else jobs,
@@ -77,14 +88,34 @@ def simulate(
     raise typer.Exit(1 if swept.failures else 0)
 
 
-def _setups(seeds: Iterable[int], mode: Mode | None, storage: Storage, *, one: bool) -> Iterator[Setup]:
+def _database(session: Session, storage: Storage, jobs: int) -> str | None:
+    """The address to simulate at. It is emptied, so one from the environment will not do."""
+    if storage is not Storage.POSTGRES:
+        if session.given:
+            raise typer.BadParameter(
+                "Only --storage postgres has an address; the others make their own place."
+            )
+        return None
+    if not (session.given or "").startswith(("postgresql://", "postgres://")):
+        raise typer.BadParameter(
+            "--storage postgres writes to a database and empties it: name one of its own with --url"
+            " postgresql://OWNER@HOST/DATABASE, made with `headwater migrate`."
+        )
+    if jobs > 1:
+        raise typer.BadParameter("--storage postgres lives through one world at a time: leave out --jobs.")
+    return session.given
+
+
+def _setups(
+    seeds: Iterable[int], mode: Mode | None, storage: Storage, url: str | None, *, one: bool
+) -> Iterator[Setup]:
     """Each seed in both modes, unless one is named."""
     from headwater.testing.simulation.world import Setup
 
     both: tuple[Literal["fifo", "shuffled"], ...] = ("fifo",) if one else ("fifo", "shuffled")
     for seed in seeds:
         for each in (mode.value,) if mode else both:
-            yield Setup(seed, each, storage.value)
+            yield Setup(seed, each, storage.value, url)
 
 
 def _report(session: Session, swept: Swept) -> None:

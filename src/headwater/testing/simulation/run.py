@@ -13,6 +13,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
+from headwater.settings import redacted
 from headwater.testing.invariants import InvariantBroken
 from headwater.testing.simulation.faults import Fault, draw_faults
 from headwater.testing.simulation.log_workload import LogWorkload
@@ -69,7 +70,8 @@ class SimulationFailure(AssertionError):
 def command(setup: Setup, mutant: str | None = None) -> str:
     """What replays a seed."""
     planted = f" --mutant {mutant}" if mutant else ""
-    return f"headwater simulate --seed {setup.seed} --mode {setup.mode} --storage {setup.storage}{planted}"
+    where = f" --url {redacted(setup.url)}" if setup.url else ""
+    return f"headwater simulate --seed {setup.seed} --mode {setup.mode} --storage {setup.storage}{where}{planted}"
 
 
 def simulate(

@@ -1,4 +1,5 @@
-"""Where the log of a simulated world lies: one memory backend for all, or one SQLite file with a backend a process."""
+"""Where the log of a simulated world lies: one memory backend for all, or a SQLite file or a Postgres database with a
+backend a process."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ from headwater.events.clock import Clock
 from headwater.log.memory import MemoryBackend
 from headwater.log.port import Backend
 
-Kept = Literal["memory", "sqlite"]
+Kept = Literal["memory", "sqlite", "postgres"]
 
 
 class Storage(Protocol):
@@ -95,8 +96,16 @@ class SqliteStorage:
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
-def open_storage(kept: Kept, clock: Clock, incarnation: UUID) -> Storage:
-    return MemoryStorage(clock, incarnation) if kept == "memory" else SqliteStorage(clock, incarnation)
+def open_storage(kept: Kept, clock: Clock, incarnation: UUID, url: str | None = None) -> Storage:
+    match kept:
+        case "memory":
+            return MemoryStorage(clock, incarnation)
+        case "sqlite":
+            return SqliteStorage(clock, incarnation)
+        case "postgres":
+            from headwater.testing.simulation.postgres import PostgresStorage
+
+            return PostgresStorage(url, clock, incarnation)
 
 
 def _place() -> str | None:

@@ -12,7 +12,7 @@ import asyncio
 import itertools
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from random import Random
 from typing import Any, Literal
@@ -42,6 +42,8 @@ class Setup:
     seed: int
     mode: Mode = "fifo"
     storage: Kept = "memory"
+    url: str | None = field(default=None, repr=False)
+    """The database, for `postgres`. It is emptied."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,7 @@ class World:
         )
         self.random = Random(f"world {setup.seed}")
         self.database_clock = SimulatedClock(self.loop)
-        self.storage = open_storage(setup.storage, self.database_clock, _INCARNATION)
+        self.storage = open_storage(setup.storage, self.database_clock, _INCARNATION, setup.url)
         self.nodes: dict[str, Node] = {}
         self._mains: dict[str, asyncio.Task[None]] = {}
         self._lives = dict.fromkeys(workload.processes, 0)

@@ -1,0 +1,3 @@
+-- Forget the world before this one.
+TRUNCATE headwater.tenants, headwater.events, headwater.keys, headwater.fences, headwater.due, headwater.ready,
+    headwater.blobs, headwater.snapshots, headwater.staged, headwater.voided, headwater.commits RESTART IDENTITY;
