@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
 from contextlib import closing
+from pathlib import Path
 from uuid import UUID
 
 import pytest
@@ -17,7 +21,9 @@ from tests.servers.postgres import OWNER, Database, PostgresServer, Template
 
 SEEDS = 5
 MODES: tuple[Mode, ...] = ("fifo", "shuffled")
+PROGRAM = Path(sys.executable).with_name("headwater")
 ID = UUID(int=7)
+HASH = bytes(32)
 
 
 @pytest.mark.timeout(120)
@@ -78,7 +84,8 @@ def test_what_a_crashed_process_had_sent_is_carried_out_and_its_connections_are_
         assert storage.left()
         storage.crashed(backend)
         assert not storage.left()
-        assert (await backend.tail(0)).position == 0
+        await backend.put_blobs("default", [(HASH, b"sent before the crash")])
+        assert await backend.get_blobs("default", [HASH]) == {HASH: b"sent before the crash"}
         with pytest.raises(LogUnavailable):
             await entered.__aexit__(None, None, None)
 
@@ -113,6 +120,32 @@ def test_a_database_is_one_simulations_at_a_time(postgres_database: Database) ->
     write_an_event(postgres_database)
     PostgresStorage(url, ManualClock(), ID).close()
     assert not run(postgres_database, "SELECT FROM headwater.events")
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["--storage", "postgres"], 2, "name one of its own with --url"),
+        (["--storage", "postgres", "--url", "{worker}"], 3, "Log in as the owner"),
+        (["--storage", "postgres", "--url", "{owner}", "--jobs", "2"], 2, "leave out --jobs"),
+        (["--storage", "memory", "--url", "{owner}"], 2, "Only --storage postgres has an address"),
+        (["--storage", "postgres", "--url", "{owner}"], 0, "1 worlds, 0 failed"),
+    ],
+)
+def test_the_command_empties_only_what_it_was_given(
+    arguments: list[str], code: int, said: str, postgres_database: Database
+) -> None:
+    urls = {"worker": postgres_database.worker_url, "owner": postgres_database.owner_url}
+    done = subprocess.run(
+        [PROGRAM, "simulate", "--seed", "1", *[argument.format(**urls) for argument in arguments]],
+        env={**os.environ, "HEADWATER_URL": postgres_database.owner_url},
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    assert (done.returncode, said in done.stdout + done.stderr) == (code, True), done
 
 
 def plant(database: Database, function: str, there: str, fault: str) -> None:

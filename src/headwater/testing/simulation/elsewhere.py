@@ -42,17 +42,22 @@ _PATIENCE = 60.0
 
 
 class RealLoop:
-    """An ordinary loop in a thread. `before` is awaited before each call."""
+    """An ordinary loop in a thread."""
 
     def __init__(self) -> None:
-        self.before: Callable[[], Awaitable[None]] | None = None
+        self.tell_time: Callable[[], Awaitable[None]] | None = None
+        """Awaited before each call that looks at the clock."""
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="real calls", daemon=True)
         self._thread.start()
 
+    def run_now(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do what looks at the clock."""
+        return self.run(self._timed(work))
+
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Do it to its end."""
-        running = asyncio.run_coroutine_threadsafe(self._timed(work), self._loop)
+        running = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
             return running.result(_PATIENCE)
         except TimeoutError:
@@ -62,12 +67,11 @@ class RealLoop:
             ) from None
 
     async def _timed(self, work: Coroutine[Any, Any, T]) -> T:
-        if self.before is not None:
-            await self.before()
+        if self.tell_time is not None:
+            await self.tell_time()
         return await work
 
     def close(self) -> None:
-        self.before = None
         self.run(self._loop.shutdown_asyncgens())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(_PATIENCE)
@@ -107,13 +111,13 @@ class ElsewhereBackend:
             self.abandon()
 
     async def append(self, shard: int, calls: Sequence[Call]) -> Sequence[Outcome]:
-        return self._real.run(self._there.append(shard, calls))
+        return self._real.run_now(self._there.append(shard, calls))
 
     async def claim(self, tenant: str, keys: Sequence[str], holder: str) -> Sequence[Claimed]:
-        return self._real.run(self._there.claim(tenant, keys, holder))
+        return self._real.run_now(self._there.claim(tenant, keys, holder))
 
     async def release(self, tenant: str, key: str, epoch: int, wakes: int) -> bool:
-        return self._real.run(self._there.release(tenant, key, epoch, wakes))
+        return self._real.run_now(self._there.release(tenant, key, epoch, wakes))
 
     async def put_blobs(self, tenant: str, blobs: Sequence[tuple[bytes, bytes]]) -> None:
         self._real.run(self._there.put_blobs(tenant, blobs))
@@ -124,20 +128,20 @@ class ElsewhereBackend:
     @asynccontextmanager
     async def transaction(self) -> AsyncGenerator[Transaction]:
         there = self._there.transaction()
-        begun = self._real.run(_await(there.__aenter__()))
+        begun = self._real.run_now(_await(there.__aenter__()))
         self._in_use.append(begun.connection)
         try:
             try:
                 yield _Transaction(self._real, begun)
             except BaseException as error:
-                self._real.run(_await(there.__aexit__(type(error), error, error.__traceback__)))
+                self._real.run_now(_await(there.__aexit__(type(error), error, error.__traceback__)))
                 raise
-            self._real.run(_await(there.__aexit__(None, None, None)))
+            self._real.run_now(_await(there.__aexit__(None, None, None)))
         finally:
             self._in_use.remove(begun.connection)
 
     async def enlist(self, connection: Any, calls: Sequence[Call]) -> None:
-        self._real.run(self._there.enlist(connection, calls))
+        self._real.run_now(self._there.enlist(connection, calls))
 
     async def restore(
         self, source: AsyncIterator[Restored], incarnation: UUID, side: RebuildSide | None
@@ -147,7 +151,7 @@ class ElsewhereBackend:
     # Reading
 
     async def now_us(self) -> int:
-        return self._real.run(self._there.now_us())
+        return self._real.run_now(self._there.now_us())
 
     async def read(self, query: Query) -> Page:
         return self._real.run(self._there.read(query))
@@ -174,10 +178,10 @@ class ElsewhereBackend:
         return self._real.run(self._there.fences(tenant, keys))
 
     async def due(self, tenant: str | None, limit: int = 1000, *, by_now: bool = True) -> Sequence[DueRow]:
-        return self._real.run(self._there.due(tenant, limit, by_now=by_now))
+        return self._real.run_now(self._there.due(tenant, limit, by_now=by_now))
 
     async def ready(self, tenant: str | None, queue: str, limit: int = 1000) -> Sequence[ReadyRow]:
-        return self._real.run(self._there.ready(tenant, queue, limit))
+        return self._real.run_now(self._there.ready(tenant, queue, limit))
 
     async def load_snapshot(
         self, stream: Stream, name: str, fold_version: int, to_version: int | None
@@ -194,10 +198,10 @@ class _Transaction:
         return self._begun.connection
 
     async def execute(self, sql: str, *args: Any) -> None:
-        self._real.run(self._begun.execute(sql, *args))
+        self._real.run_now(self._begun.execute(sql, *args))
 
     async def stage(self, call: Call) -> None:
-        self._real.run(self._begun.stage(call))
+        self._real.run_now(self._begun.stage(call))
 
 
 async def _await(awaited: Awaitable[T]) -> T:

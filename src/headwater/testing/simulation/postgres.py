@@ -44,7 +44,7 @@ class PostgresStorage:
         except BaseException:
             self._real.close()
             raise
-        self._real.before = self._tell_time
+        self._real.tell_time = self._tell_time
 
     def backend(self, clock: Clock) -> Backend:
         backend = ElsewhereBackend(self._real, self._new(), self._surviving)
@@ -64,7 +64,6 @@ class PostgresStorage:
         for backend in self._backends:
             backend.abandon()
         self._close_survivor()
-        self._real.before = None
         self._real.run(self._control.close(timeout=10))
         self._real.close()
 
