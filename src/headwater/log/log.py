@@ -27,7 +27,7 @@ from headwater.log.group import GroupCommit, Pending
 from headwater.log.live import Live
 from headwater.log.port import DEFAULT_SHARD, Backend, Call, Data, LogInfo, Outcome, Place, Placed, Query
 from headwater.log.port import Transaction as BackendTransaction
-from headwater.log.prepare import Limits, Preparer
+from headwater.log.prepare import Limits, Prepared, Preparer
 from headwater.log.reading import EventPage, Reader
 from headwater.log.same import told_again
 from headwater.log.write import Appended, Write
@@ -126,9 +126,7 @@ class Log:
 
     async def _submit(self, writes: Sequence[Write], *, awaited: bool) -> Pending:
         self.info  # noqa: B018  (raises when closed)
-        prepared = self._preparer.prepare(writes)
-        if prepared.blobs:
-            await self.backend.put_blobs(prepared.call.tenant, prepared.blobs)
+        prepared = await _ready(self._preparer, self.backend, writes)
         return self._group.submit(prepared, awaited=awaited)
 
     async def _flush(self, calls: Sequence[Call]) -> Sequence[Outcome]:
@@ -150,9 +148,7 @@ class Log:
 
     async def enlist(self, connection: Any, *writes: Write) -> None:
         """Append inside the program's own open transaction, on its connection; it happens at COMMIT or not at all."""
-        prepared = self._preparer.prepare(writes)
-        if prepared.blobs:
-            await self.backend.put_blobs(prepared.call.tenant, prepared.blobs)
+        prepared = await _ready(self._preparer, self.backend, writes)
         await self.backend.enlist(connection, [prepared.call])
 
     # Reading
@@ -256,10 +252,16 @@ class Enlisted:
 
     async def append(self, *writes: Write) -> None:
         """Have these writes appended when the transaction commits; a conflict then rolls all of it back."""
-        prepared = self._preparer.prepare(writes)
-        if prepared.blobs:
-            await self._backend.put_blobs(prepared.call.tenant, prepared.blobs)
+        prepared = await _ready(self._preparer, self._backend, writes)
         await self._transaction.stage(prepared.call)
+
+
+async def _ready(preparer: Preparer, backend: Backend, writes: Sequence[Write]) -> Prepared:
+    """Encode the writes, and store their large payloads: those come before any lock."""
+    prepared = preparer.prepare(writes)
+    if prepared.blobs:
+        await backend.put_blobs(prepared.call.tenant, prepared.blobs)
+    return prepared
 
 
 def _appended(call: Call, placed: Placed) -> list[Appended]:
