@@ -1,6 +1,8 @@
 """Headwater: durable workflows, agents and projections as folds of one typed, append-only log."""
 
-from headwater.errors import HeadwaterError
+from headwater.app import Headwater, Hook, Step, StepContext, Workflow, current_step
+from headwater.client import Client, RunHandle
+from headwater.errors import FatalError, HeadwaterError, RetryableError, StepError
 from headwater.events.envelope import NewEvent, RawEvent, Recorded, Stream
 from headwater.events.ids import derived_id
 from headwater.events.model import Event
@@ -17,22 +19,33 @@ __all__ = [
     "ANY",
     "NO_STREAM",
     "Appended",
+    "Client",
     "Cursor",
     "Data",
     "Event",
+    "FatalError",
     "Fence",
     "Fold",
     "Folded",
     "Folder",
+    "Headwater",
     "HeadwaterError",
+    "Hook",
     "Log",
     "LogOptions",
     "NewEvent",
     "RawEvent",
     "Recorded",
     "Registry",
+    "RetryableError",
+    "RunHandle",
+    "Step",
+    "StepContext",
+    "StepError",
     "Stream",
+    "Workflow",
     "Write",
+    "current_step",
     "derived_id",
     "open_log",
 ]

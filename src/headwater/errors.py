@@ -7,6 +7,8 @@ HeadwaterError
 │   ├── EventTypeError      an event model or upcaster that is declared wrongly
 │   ├── CursorRefused       a cursor of another log, or from before a restore
 │   ├── SettingRefused      a variable of the environment that makes no sense
+│   ├── DeclarationRefused  a workflow or step that is declared wrongly
+│   ├── NotInWorkflow       something that the code of a workflow cannot do; a step can
 │   └── NotSupported        this backend or connection cannot do that
 ├── Conflict                the log is not as the caller expected; nothing of the call was written
 │   ├── WrongVersion        the stream is at another version
@@ -15,12 +17,29 @@ HeadwaterError
 │   ├── KeyTaken            a unique key is held already
 │   ├── KeyNotHeld          a key is not held by the holder that was named
 │   ├── FenceLost           the fence was raised by somebody else
-│   └── RowGone             a due or ready row is not there (any more)
+│   ├── RowGone             a due or ready row is not there (any more)
+│   ├── RunNotFound         there is no such run
+│   ├── RunFinished         the run has ended, and takes nothing any more
+│   ├── RunIdReused         the id stands for a run of another workflow or input
+│   ├── RunHeldError        the run is held, and goes on only when it is resumed
+│   ├── RunNotHeld          only a held run can be resumed
+│   ├── HookNotFound        no hook is open under the token
+│   └── HookTooEarly        the run is there, but has not made the hook yet
 ├── Undecodable             stored bytes that this code cannot read
 │   ├── UnknownEventType    no model is registered for the type
 │   ├── NewerSchema         written by newer code than this
+│   ├── IllegalEvent        an event that the state machines forbid: its writer has a defect
 │   └── PayloadMissing      the read left the payload out, or it is lost
 ├── ChainBroken             verification found an altered, removed or swapped event
+├── NonDeterminismError     the code at hand asks for something else than the run's history holds
+├── StepFailed              raised by steps, or to a workflow in place of what a step raised
+│   ├── StepError           a step's error whose own class cannot be raised here
+│   ├── FatalError          raised by a step that must not be tried again
+│   └── RetryableError      raised by a step that is to be tried again, later
+├── RunError                a run ended without a result, as `result()` says it
+│   ├── RunFailedError      its error's own class cannot be raised here
+│   └── RunCancelledError   it was cancelled
+├── HookConflictError       another run holds the token of a hook
 └── Trouble                 the storage has a problem
     ├── LogUnavailable      cannot be reached; nothing was written
     ├── OutcomeUnknown      the connection was lost in mid-commit: append again with the same ids
@@ -82,8 +101,37 @@ class SettingRefused(Refused):
         self.variable, self.value, self.wanted = variable, value, wanted
 
 
+class DeclarationRefused(Refused):
+    """A workflow or a step is not declared as it must be."""
+
+
+class NotInWorkflow(Refused):
+    """The code of a workflow did what it would not do the same again on a replay."""
+
+    def __init__(self, what: str, fix: str) -> None:
+        super().__init__(f"{what}: a workflow is replayed, so it may not. {fix}")
+        self.what, self.fix = what, fix
+
+
 class NotSupported(Refused):
     """This backend cannot do that."""
+
+
+class RunNotSupportedError(Refused):
+    """A run is written in another protocol than this code's."""
+
+    def __init__(self, run: str, spec_version: int, supported: int, what: str = "read") -> None:
+        kind, fix = "newer", "Deploy newer code."
+        if spec_version < supported:
+            kind, fix = (
+                "legacy",
+                "A legacy run can be read and cancelled, and takes payloads; start a new one.",
+            )
+        super().__init__(
+            f"Run {run!r} cannot be {what}: it is a {kind} run, of spec version {spec_version}, and this code's is "
+            f"{supported}. {fix}"
+        )
+        self.run, self.spec_version, self.supported, self.what = run, spec_version, supported, what
 
 
 class Conflict(HeadwaterError):
@@ -143,11 +191,10 @@ class KeyNotHeld(Conflict):
 class FenceLost(Conflict):
     """A fence was raised by somebody else."""
 
-    def __init__(self, key: str, expected: int, actual: int | None) -> None:
-        now = f"at epoch {actual}" if actual is not None else "gone"
-        super().__init__(
-            f"Fence {key!r} was expected at epoch {expected}, but is {now}: somebody else owns it. Let go."
-        )
+    def __init__(self, key: str, expected: int | None, actual: int | None) -> None:
+        wanted = f"at epoch {expected}" if expected is not None else "to be there"
+        now = f"at epoch {actual}: somebody else owns it. Let go" if actual is not None else "gone"
+        super().__init__(f"Fence {key!r} was expected {wanted}, but is {now}.")
         self.key, self.expected, self.actual = key, expected, actual
 
 
@@ -157,6 +204,71 @@ class RowGone(Conflict):
     def __init__(self, kind: str, key: str) -> None:
         super().__init__(f"There is no {kind} row {key!r} (any more).")
         self.kind, self.key = kind, key
+
+
+class RunNotFound(Conflict):
+    """There is no such run."""
+
+    def __init__(self, run: str, tenant: str) -> None:
+        super().__init__(f"There is no run {run!r} of tenant {tenant!r}. Check the id and the tenant.")
+        self.run, self.tenant = run, tenant
+
+
+class RunFinished(Conflict):
+    """A run has ended, and takes nothing any more."""
+
+    def __init__(self, run: str, status: str) -> None:
+        super().__init__(f"Run {run!r} is {status}, which is final. Start a new run under another id.")
+        self.run, self.status = run, status
+
+
+class RunIdReused(Conflict):
+    """A run id stands for a run of another workflow or input."""
+
+    def __init__(self, run: str, workflow: str, asked: str) -> None:
+        other = f"workflow {workflow!r}" if workflow != asked else "another input"
+        super().__init__(
+            f"Run {run!r} was started before, with {other}; this start of {asked!r} changed nothing. "
+            "Use another id for another run."
+        )
+        self.run, self.workflow, self.asked = run, workflow, asked
+
+
+class RunHeldError(Conflict):
+    """A run is held, and goes on only when it is resumed."""
+
+    def __init__(self, run: str, reason: str, message: str) -> None:
+        super().__init__(f"Run {run!r} is held ({reason}): {message} `headwater run resume` releases it.")
+        self.run, self.reason = run, reason
+
+
+class RunNotHeld(Conflict):
+    """Only a held run can be resumed."""
+
+    def __init__(self, run: str, status: str) -> None:
+        super().__init__(f"Run {run!r} is {status}, not held: there is nothing to resume.")
+        self.run, self.status = run, status
+
+
+class HookNotFound(Conflict):
+    """No hook is open under a token."""
+
+    def __init__(self, token: str, run: str | None = None) -> None:
+        where = f" in run {run!r}" if run is not None else ""
+        super().__init__(
+            f"No hook is open under token {token!r}{where}. Check the token; name the run to learn whether it is early."
+        )
+        self.token, self.run = token, run
+
+
+class HookTooEarly(Conflict):
+    """A run has not made the hook yet."""
+
+    def __init__(self, token: str, run: str) -> None:
+        super().__init__(
+            f"Run {run!r} has not made a hook with token {token!r} yet; nothing was sent. Send it again later."
+        )
+        self.token, self.run = token, run
 
 
 class Undecodable(HeadwaterError):
@@ -183,6 +295,17 @@ class NewerSchema(Undecodable):
         self.type, self.stored, self.known = type, stored, known
 
 
+class IllegalEvent(Undecodable):
+    """An event that the state machines of a run forbid: its writer has a defect."""
+
+    def __init__(self, run: str, version: int, type: str, what: str, status: str | None) -> None:
+        now = f"is {status}" if status is not None else "is not there"
+        super().__init__(
+            f"Event {version} of run {run!r} is a {type}, which is illegal: {what} {now}. Its writer has a defect."
+        )
+        self.run, self.version, self.type, self.what, self.status = run, version, type, what, status
+
+
 class PayloadMissing(Undecodable):
     """An event's payload is not there: the read left it out, or it is lost."""
 
@@ -193,6 +316,71 @@ class ChainBroken(HeadwaterError):
     def __init__(self, position: int, why: str, *, shard: int = 0) -> None:
         super().__init__(f"The chain breaks at position {position} of shard {shard}: {why}.")
         self.position, self.shard, self.why = position, shard, why
+
+
+class NonDeterminismError(HeadwaterError):
+    """The code at hand asks for something else than the run's history holds."""
+
+    def __init__(self, call: int, recorded: str, attempted: str, where: str) -> None:
+        super().__init__(
+            f"Call {call} is recorded as {recorded}, but the code at hand attempted {attempted} ({where}). "
+            "The run is held: deploy the code that it began with and resume it, or cancel it."
+        )
+        self.call, self.recorded, self.attempted, self.where = call, recorded, attempted, where
+
+
+class StepFailed(HeadwaterError):
+    """A step failed."""
+
+
+class StepError(StepFailed):
+    """A step failed with an error whose class cannot be raised here. `type` names it."""
+
+    def __init__(self, message: str, *, type: str = "", stack: str = "", data: object = None) -> None:
+        super().__init__(message)
+        self.type, self.stack, self.data = type, stack, data
+
+
+class FatalError(StepFailed):
+    """A step failed, and must not be tried again."""
+
+
+class RetryableError(StepFailed):
+    """A step failed, and is to be tried again, `after` so many seconds where that is known."""
+
+    def __init__(self, message: str | None = None, *, after: float | None = None) -> None:
+        super().__init__(message)
+        self.after = after
+
+
+class RunError(HeadwaterError):
+    """A run ended without a result."""
+
+    def __init__(self, run: str, message: str, *, type: str = "", stack: str = "") -> None:
+        super().__init__(message)
+        self.run, self.type, self.stack = run, type, stack
+
+
+class RunFailedError(RunError):
+    """A run failed with an error whose class cannot be raised here. `type` names it."""
+
+
+class RunCancelledError(RunError):
+    """A run was cancelled."""
+
+
+class HookConflictError(HeadwaterError):
+    """Another run holds the token of a hook."""
+
+    def __init__(self, token: str, holder: str) -> None:
+        super().__init__(
+            f"Token {token!r} is held by a hook of run {holder!r}. Use another token, or wait until it ends."
+        )
+        self.token, self.holder = token, holder
+
+
+class RunEvicted(BaseException):
+    """The run was let go by this process; its clean-up code can do nothing here. It goes on elsewhere."""
 
 
 class Trouble(HeadwaterError):

@@ -17,7 +17,7 @@ from headwater.log.sqlite import append as sqlite_append
 from headwater.log.sqlite import backend as sqlite_backend
 from headwater.log.sqlite import restore as sqlite_restore
 from headwater.testing.contract import LogContract, Site, behaviour, following
-from tests.contract import faults
+from tests.contract import faults, owner_faults
 from tests.contract.sites import MemorySite, PostgresSite, SqliteSite
 from tests.servers.postgres import Template
 
@@ -77,6 +77,35 @@ def test_a_faulty_backend_is_caught(fault: faults.Fault, test: str) -> None:
     catches(test, MemorySite(fault))
 
 
+@pytest.mark.parametrize(
+    ("fault", "test"),
+    [
+        (owner_faults.GivesToStrangers, "test_a_worker_that_is_not_enrolled_is_given_nothing"),
+        (owner_faults.StealsFromTheLate, "test_a_late_worker_owns_what_it_holds_until_a_sweep"),
+        (owner_faults.NewestFirst, "test_the_longest_waiting_are_taken_first"),
+        (owner_faults.NewestFirst, "test_suspects_of_one_trial_are_taken_with_the_one_that_waits_longest"),
+        (owner_faults.TakesWithoutLooking, "test_each_wake_is_told_to_its_owner_once"),
+        (owner_faults.TellsTwice, "test_each_wake_is_told_to_its_owner_once"),
+        (owner_faults.MixesTrials, "test_suspects_of_one_trial_are_taken_with_the_one_that_waits_longest"),
+        (owner_faults.FreesWithoutRaising, "test_a_freed_fence_is_raised_and_woken"),
+        (owner_faults.FreesWithoutWaking, "test_a_freed_fence_is_raised_and_woken"),
+        (owner_faults.WaitsAnew, "test_a_freed_fence_goes_on_waiting_from_its_first_unseen_wake"),
+        (owner_faults.SuspectsWhoeverLeft, "test_who_says_that_it_leaves_is_not_suspected_however_late"),
+        (owner_faults.TriesAllAgain, "test_suspects_are_halved_until_the_guilty_one_is_alone"),
+        (owner_faults.CountsEveryDeath, "test_suspects_are_halved_until_the_guilty_one_is_alone"),
+        (owner_faults.TakesBeforeItIsDue, "test_a_row_is_taken_when_it_is_due_and_not_before"),
+        (owner_faults.OneLimitForAll, "test_each_queue_has_its_own_limit"),
+        (owner_faults.ClaimsBeginAnew, "test_a_claim_never_stands_for_two"),
+        (owner_faults.BelievesOldClaims, "test_a_claim_never_stands_for_two"),
+        (owner_faults.WithdrawsWhatWasBegun, "test_withdrawing_leaves_what_somebody_has_begun"),
+        (owner_faults.ForgetsTheFirstTime, "test_an_entry_is_replaced_and_keeps_its_first_time"),
+        (owner_faults.PagesWithTheLast, "test_a_list_comes_newest_first_in_pages"),
+    ],
+)
+def test_a_backend_that_mistakes_its_owners_is_caught(fault: faults.Fault, test: str) -> None:
+    catches(test, MemorySite(fault))
+
+
 def _unlinked(previous: bytes, *rest: Any) -> bytes:
     from headwater.events.digest import link
 
@@ -125,7 +154,14 @@ def test_a_fault_in_what_is_above_the_backends_is_caught(
     catches(test, MemorySite())
 
 
-@pytest.mark.parametrize("fault", [faults.SideRowsOfRefusedCalls, faults.ExpectationsFirst, faults.Forgetful])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        *(faults.SideRowsOfRefusedCalls, faults.ExpectationsFirst, faults.Forgetful),
+        *(owner_faults.TellsTwice, owner_faults.ClaimsBeginAnew, owner_faults.CountsEveryDeath),
+        owner_faults.FreesWithoutRaising,
+    ],
+)
 def test_the_state_machine_catches(fault: faults.Fault, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(LogContract, "settings", settings(LogContract.settings, phases=[Phase.generate]))
     catches("test_random_calls_agree_with_a_model_of_plain_lists", MemorySite(fault))

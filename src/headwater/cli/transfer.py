@@ -22,6 +22,7 @@ from headwater.cli.progress import progress
 from headwater.cli.session import Json, Session, Url, run
 from headwater.errors import PayloadRefused
 from headwater.log.transfer import export_lines, import_lines
+from headwater.runs.rebuild import RunRows
 
 _STANDARD = "-"
 
@@ -79,7 +80,7 @@ async def _import(session: Session, file: str) -> int:
     with _source(file) as lines:
         async with session.opened(create=True) as log:
             with progress("importing") as advance:
-                return await import_lines(log, lines, progress=advance)
+                return await import_lines(log, lines, RunRows(log.codec), advance)
 
 
 @contextmanager

@@ -124,6 +124,19 @@ class Log:
         """
         return await self._submit(writes, awaited=False)
 
+    def post(self, *writes: Write, awaited: bool = True) -> Pending | None:
+        """Hand in a call without a task of its own; its `future` tells the outcome.
+
+        None if its payloads are so large that they must be stored first: hand it to `submit` then.
+        """
+        self.info  # noqa: B018
+        prepared = self._preparer.prepare(writes)
+        return None if prepared.blobs else self._group.submit(prepared, awaited=awaited)
+
+    def start(self) -> None:
+        """See that what was handed in is written now."""
+        self._group.start()
+
     async def _submit(self, writes: Sequence[Write], *, awaited: bool) -> Pending:
         self.info  # noqa: B018  (raises when closed)
         prepared = await _ready(self._preparer, self.backend, writes)
@@ -131,9 +144,13 @@ class Log:
 
     async def _flush(self, calls: Sequence[Call]) -> Sequence[Outcome]:
         outcomes = await self.backend.append(DEFAULT_SHARD, calls)
-        last = max((o.positions[-1] for o in outcomes if isinstance(o, Placed)), default=0)
+        last = own = 0
+        for outcome in outcomes:
+            if isinstance(outcome, Placed) and outcome.positions:
+                last = max(last, outcome.positions[-1])
+                own += outcome.known.count(False)
         if last:
-            self._live.saw(last)
+            self._live.saw(last, own)
             self.backend.hints.announce(DEFAULT_SHARD, last)
         return outcomes
 
@@ -178,6 +195,15 @@ class Log:
         async for recorded in self._reader.stream(query, data, limit):
             yield recorded
 
+    async def read_streams(self, starts: Sequence[tuple[Stream, int]], limit: int) -> list[list[Recorded]]:
+        """The beginnings of several streams, each from a version on, in one round trip."""
+        self.info  # noqa: B018
+        found: list[list[Recorded]] = []
+        for rows in await self.backend.read_streams(starts, limit):
+            filled = await self._reader.fill(rows)
+            found.append([Recorded(row, self.decoder) for row in filled])
+        return found
+
     async def pages(
         self,
         after: Cursor | None = None,
@@ -217,6 +243,10 @@ class Log:
         async for page in self.pages(after, follow=True, **filters):
             for recorded in page.events:
                 yield recorded
+
+    async def others(self, seen: int) -> int:
+        """Wait until somebody else has appended since `seen`, which this gave before; 0 at first."""
+        return await self._live.others(seen)
 
     async def head(self) -> Cursor:
         """The cursor behind the last event."""
@@ -275,6 +305,7 @@ def _appended(call: Call, placed: Placed) -> list[Appended]:
                 tuple(placed.versions[start:end]),
                 tuple(placed.positions[start:end]),
                 tuple(placed.known[start:end]),
+                placed.recorded_at,
             )
         )
         start = end

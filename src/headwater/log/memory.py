@@ -20,6 +20,7 @@ from headwater.events.clock import Clock, SystemClock, to_us
 from headwater.events.digest import GENESIS
 from headwater.events.envelope import StoredRow, Stream
 from headwater.log import rules
+from headwater.log.ownership import EntryRow, Swept, Taken, TakenReady, Woken, WorkerRow
 from headwater.log.port import (
     SCHEMA_VERSION,
     Call,
@@ -46,11 +47,14 @@ from headwater.log.side import (
     GiveKey,
     NeedKey,
     OpenFence,
+    PutEntry,
     PutReady,
     SetDue,
     SideRow,
     TakeKey,
+    Trust,
     Wake,
+    WithdrawReady,
 )
 
 _recorded_at = attrgetter("recorded_at")
@@ -62,6 +66,10 @@ class _Fence:
     holder: str | None = None
     wakes: int = 0
     seen: int = 0
+    label: str = ""
+    trial: int = 0
+    deaths: int = 0
+    woken_at: int = 0
 
 
 @dataclass(slots=True)
@@ -76,6 +84,10 @@ class _Rows:
     fenced: dict[tuple[str, str], _Fence] = field(default_factory=dict[tuple[str, str], _Fence])
     due: dict[tuple[str, str], DueRow] = field(default_factory=dict[tuple[str, str], DueRow])
     ready: dict[tuple[str, str, str], ReadyRow] = field(default_factory=dict[tuple[str, str, str], ReadyRow])
+    entries: dict[tuple[str, str, str], EntryRow] = field(
+        default_factory=dict[tuple[str, str, str], EntryRow]
+    )
+    workers: dict[str, WorkerRow] = field(default_factory=dict[str, WorkerRow])
     snapshots: list[SnapshotRow] = field(default_factory=list[SnapshotRow])
 
     def copy(self) -> _Rows:
@@ -88,6 +100,8 @@ class _Rows:
             {name: replace(fence) for name, fence in self.fenced.items()},
             {**self.due},
             {**self.ready},
+            {**self.entries},
+            {**self.workers},
             [*self.snapshots],
         )
 
@@ -112,8 +126,9 @@ class _Rows:
     def is_due(self, tenant: str, key: str) -> bool:
         return (tenant, key) in self.due
 
-    def is_ready(self, tenant: str, queue: str, key: str) -> bool:
-        return (tenant, queue, key) in self.ready
+    def claim_of(self, tenant: str, queue: str, key: str) -> int | None:
+        row = self.ready.get((tenant, queue, key))
+        return row.claim if row else None
 
     def tail(self) -> rules.Tail:
         if not self.events:
@@ -128,32 +143,54 @@ class _Rows:
             row.tenant, UUID(bytes=row.event_id) if isinstance(row.event_id, bytes) else row.event_id
         ] = row
 
-    def apply(self, tenant: str, row: SideRow, now_us: int) -> None:
+    def apply(self, tenant: str, row: SideRow, now_us: int) -> None:  # noqa: PLR0912 - one for each kind
         match row:
             case TakeKey(key, holder):
                 self.held[tenant, key] = holder
             case GiveKey(key, holder):
                 if self.held.get((tenant, key)) == holder:
                     del self.held[tenant, key]
-            case OpenFence(key):
-                self.fenced.setdefault((tenant, key), _Fence())
+            case OpenFence(key, label, owner):
+                self.fenced.setdefault((tenant, key), _Fence(1 if owner else 0, owner, label=label))
             case CloseFence(key):
                 self.fenced.pop((tenant, key), None)
             case Wake(key):
                 fence = self.fenced.get((tenant, key))
                 if fence:
-                    fence.wakes += 1
+                    _wake(fence, now_us)
+            case Trust(key):
+                fence = self.fenced.get((tenant, key))
+                if fence:
+                    fence.trial = fence.deaths = 0
             case SetDue(key, at, data):
                 self.due[tenant, key] = DueRow(tenant, key, to_us(at), data)
             case ClearDue(key):
                 self.due.pop((tenant, key), None)
             case PutReady(queue, key, data, priority, at):
                 when = now_us if at is None else to_us(at)
-                self.ready[tenant, queue, key] = ReadyRow(tenant, queue, key, priority, when, data)
-            case ClearReady(queue, key):
-                self.ready.pop((tenant, queue, key), None)
+                claim = self.claim_of(tenant, queue, key) or 0
+                self.ready[tenant, queue, key] = ReadyRow(
+                    tenant, queue, key, priority, when, data, None, claim
+                )
+            case ClearReady(queue, key, _, claim):
+                if claim in {None, self.claim_of(tenant, queue, key)}:
+                    self.ready.pop((tenant, queue, key), None)
+            case WithdrawReady(queue, key):
+                there = self.ready.get((tenant, queue, key))
+                if there and there.holder is None:
+                    del self.ready[tenant, queue, key]
+            case PutEntry(name, key, label, status, data):
+                entry = self.entries.get((tenant, name, key))
+                first = entry.at if entry else now_us
+                self.entries[tenant, name, key] = EntryRow(tenant, name, key, label, status, first, data)
             case NeedKey() | Fence():
                 pass
+
+
+def _wake(fence: _Fence, now_us: int) -> None:
+    if fence.wakes == fence.seen:
+        fence.woken_at = now_us
+    fence.wakes += 1
 
 
 def _stream_of(row: StoredRow) -> Stream:
@@ -238,6 +275,12 @@ class MemoryBackend:
                 found.append(row)
         return Page(found, seen, True)
 
+    async def read_streams(
+        self, starts: Sequence[tuple[Stream, int]], limit: int
+    ) -> Sequence[Sequence[StoredRow]]:
+        await asyncio.sleep(0)
+        return [self._rows.streams.get(s, [])[version - 1 :][:limit] for s, version in starts]
+
     async def tail(self, shard: int) -> Place:
         tail = self._rows.tail()
         return Place(tail.position, tail.chain)
@@ -272,13 +315,128 @@ class MemoryBackend:
         fence.holder, fence.seen = None, wakes
         return True
 
+    # Who owns what
+
+    async def enrol(self, worker: WorkerRow) -> None:
+        now = self._clock.now_us()
+        self._rows.workers[worker.id] = worker._replace(enrolled_at=now, beat_at=now)
+
+    async def beat(self, worker: str, data: bytes) -> int | None:
+        row = self._rows.workers.get(worker)
+        if row is None:
+            return None
+        now = self._clock.now_us()
+        self._rows.workers[worker] = row._replace(data=data, beat_at=now)
+        return now
+
+    async def workers(self) -> Sequence[WorkerRow]:
+        return [row for _, row in sorted(self._rows.workers.items())]
+
+    async def sweep(self, dead: Sequence[str] = (), left: Sequence[str] = ()) -> Swept:
+        rows, now = self._rows, self._clock.now_us()
+        expired = {row.id for row in rows.workers.values() if row.beat_at + row.lease_us <= now}
+        died = (expired | set(dead)) & set(rows.workers)
+        gone = died | set(left) & set(rows.workers)
+        for worker in gone:
+            del rows.workers[worker]
+        lost = [f for f in rows.fenced.values() if f.holder is not None and f.holder not in rows.workers]
+        died -= set(left)
+        for fence in lost:
+            if fence.holder in died:
+                together = sum(other.holder == fence.holder for other in lost)
+                before = fence.trial
+                fence.trial = (min(together, before or together) + 1) // 2
+                fence.deaths += before == 1
+        freed = 0
+        for fence in lost:
+            fence.epoch, fence.holder = fence.epoch + 1, None
+            _wake(fence, now)
+        for name, row in rows.ready.items():
+            if row.holder is not None and row.holder not in rows.workers:
+                rows.ready[name] = row._replace(holder=None)
+                freed += 1
+        return Swept(sorted(gone), len(lost), freed)
+
+    async def take(
+        self, holder: str, labels: Sequence[str], limit: int, *, suspects: bool = False
+    ) -> Sequence[Taken]:
+        rows = self._rows
+        if holder not in rows.workers:
+            return []
+        free = sorted(
+            (fence.woken_at, tenant, key)
+            for (tenant, key), fence in rows.fenced.items()
+            if fence.holder is None
+            and fence.wakes > fence.seen
+            and fence.label in labels
+            and (fence.trial > 0) is suspects
+        )
+        trial = rows.fenced[free[0][1:]].trial if free else 0
+        taken: list[Taken] = []
+        for _, tenant, key in free:
+            fence = rows.fenced[tenant, key]
+            if len(taken) == (min(limit, trial) if suspects else limit):
+                break
+            if fence.trial == trial:
+                fence.epoch, fence.holder, fence.seen = fence.epoch + 1, holder, fence.wakes
+                taken.append(Taken(tenant, key, fence.label, fence.epoch, fence.wakes, trial, fence.deaths))
+        return taken
+
+    async def woken(self, holder: str, limit: int = 1000) -> Sequence[Woken]:
+        found: list[Woken] = []
+        for (tenant, key), fence in sorted(self._rows.fenced.items()):
+            if fence.holder == holder and fence.wakes > fence.seen and len(found) < limit:
+                fence.seen = fence.wakes
+                found.append(Woken(tenant, key, fence.epoch, fence.wakes))
+        return found
+
+    async def take_ready(self, holder: str, wanted: Mapping[str, int]) -> Sequence[TakenReady]:
+        rows, now = self._rows.ready, self._clock.now_us()
+        if holder not in self._rows.workers:
+            return []
+        taken: list[TakenReady] = []
+        for queue, limit in sorted(wanted.items()):
+            free = [r for r in rows.values() if r.queue == queue and r.holder is None and r.at <= now]
+            for row in sorted(free, key=_in_order)[:limit]:
+                mine = row._replace(holder=holder, claim=row.claim + 1)
+                rows[row.tenant, queue, row.key] = mine
+                taken.append(TakenReady(row.tenant, queue, row.key, mine.claim, row.at, row.data))
+        return taken
+
+    async def entries(
+        self,
+        tenant: str | None,
+        list: str,
+        *,
+        label: str | None = None,
+        statuses: Sequence[str] = (),
+        keys: Sequence[str] = (),
+        before: tuple[int, str] | None = None,
+        limit: int = 100,
+    ) -> Sequence[EntryRow]:
+        found = (
+            row
+            for row in self._rows.entries.values()
+            if row.list == list
+            and tenant in {None, row.tenant}
+            and label in {None, row.label}
+            and (not statuses or row.status in statuses)
+            and (not keys or row.key in keys)
+            and (before is None or (row.at, row.key) < before)
+        )
+        return sorted(found, key=lambda row: (row.at, row.key), reverse=True)[:limit]
+
     async def keys(self, tenant: str, prefix: str = "", limit: int = 1000) -> Sequence[HeldKey]:
         held = sorted(HeldKey(t, key, holder) for (t, key), holder in self._rows.held.items())
         return [row for row in held if row.tenant == tenant and row.key.startswith(prefix)][:limit]
 
     async def fences(self, tenant: str, keys: Sequence[str]) -> Sequence[FenceRow]:
         found = ((key, self._rows.fenced.get((tenant, key))) for key in sorted(set(keys)))
-        return [FenceRow(tenant, key, f.epoch, f.holder, f.wakes, f.seen) for key, f in found if f]
+        return [
+            FenceRow(tenant, key, f.epoch, f.holder, f.wakes, f.seen, f.label, f.trial, f.deaths)
+            for key, f in found
+            if f
+        ]
 
     async def due(self, tenant: str | None, limit: int = 1000, *, by_now: bool = True) -> Sequence[DueRow]:
         now = self._clock.now_us()
@@ -289,7 +447,7 @@ class MemoryBackend:
 
     async def ready(self, tenant: str | None, queue: str, limit: int = 1000) -> Sequence[ReadyRow]:
         rows = [r for r in self._rows.ready.values() if tenant in (None, r.tenant) and r.queue == queue]
-        return sorted(rows, key=lambda row: (row.priority, row.at, row.tenant, row.key))[:limit]
+        return sorted(rows, key=_in_order)[:limit]
 
     async def save_snapshot(self, row: SnapshotRow, keep: int) -> None:
         mine = (row.stream, row.name)
@@ -360,6 +518,10 @@ class _Staged:
 
     async def stage(self, call: Call) -> None:
         self.calls.append(call)
+
+
+def _in_order(row: ReadyRow) -> tuple[int, int, str, str]:
+    return row.priority, row.at, row.tenant, row.key
 
 
 def _matches(row: StoredRow, query: Query) -> bool:

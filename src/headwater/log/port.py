@@ -25,6 +25,7 @@ from uuid import UUID
 
 from headwater.errors import HeadwaterError
 from headwater.events.envelope import EventRow, StoredRow, Stream
+from headwater.log.ownership import Ownership
 from headwater.log.side import SideRow
 
 SCHEMA_VERSION = 1
@@ -49,11 +50,15 @@ class Call(NamedTuple):
 
 
 class Placed(NamedTuple):
-    """A call that is in the log: one entry an event, through all its writes."""
+    """A call that is in the log: one entry an event, through all its writes.
+
+    `recorded_at` is that of the events that are new.
+    """
 
     positions: list[int]
     versions: list[int]
     known: list[bool]
+    recorded_at: int = 0
 
 
 Outcome = Placed | HeadwaterError
@@ -144,6 +149,9 @@ class FenceRow(NamedTuple):
     holder: str | None
     wakes: int
     seen: int
+    label: str
+    trial: int
+    deaths: int
 
 
 class DueRow(NamedTuple):
@@ -160,6 +168,8 @@ class ReadyRow(NamedTuple):
     priority: int
     at: int
     data: bytes
+    holder: str | None
+    claim: int
 
 
 class Claimed(NamedTuple):
@@ -198,7 +208,7 @@ class Hints(Protocol):
     async def wait(self, timeout: float) -> None: ...
 
 
-class Backend(Protocol):
+class Backend(Ownership, Protocol):
     """One log's storage."""
 
     name: str
@@ -214,6 +224,9 @@ class Backend(Protocol):
     async def get_blobs(self, tenant: str, hashes: Sequence[bytes]) -> dict[bytes, bytes]: ...
 
     async def read(self, query: Query) -> Page: ...
+    async def read_streams(
+        self, starts: Sequence[tuple[Stream, int]], limit: int
+    ) -> Sequence[Sequence[StoredRow]]: ...
     async def tail(self, shard: int) -> Place: ...
     async def place(self, shard: int, position: int) -> Place | None: ...
     async def version(self, stream: Stream) -> int: ...

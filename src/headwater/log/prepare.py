@@ -19,7 +19,25 @@ from headwater.events.ids import Ids
 from headwater.events.model import Event, type_name
 from headwater.events.names import check_id, check_name
 from headwater.log.port import Call, PreparedWrite
-from headwater.log.side import ClearReady, GiveKey, NeedKey, PutReady, SetDue, SideRow, TakeKey, claims
+from headwater.log.side import (
+    ClearDue,
+    ClearReady,
+    CloseFence,
+    Fence,
+    GiveKey,
+    NeedKey,
+    OpenFence,
+    PutEntry,
+    PutReady,
+    SetDue,
+    SideRow,
+    TakeKey,
+    Trust,
+    Wake,
+    WithdrawReady,
+    claims,
+    is_repeatable,
+)
 from headwater.log.write import Write
 
 Blobs = list[tuple[bytes, bytes]]
@@ -130,17 +148,37 @@ class Preparer:
 
     def _check_side(self, side: SideRow) -> None:
         check_id("key", side.key)
-        if isinstance(side, TakeKey | NeedKey | GiveKey):
-            check_id("holder", side.holder)
-        if isinstance(side, PutReady | ClearReady):
-            check_name("queue", side.queue)
-        if isinstance(side, PutReady) and not -_INTEGER <= side.priority < _INTEGER:
-            raise PayloadRefused(f"Row {side.key!r} has priority {side.priority}, which is out of range.")
-        if isinstance(side, SetDue | PutReady):
-            if side.at is not None:
-                _aware_us(side.at, side.key)
-            if len(side.data) > self._limits.side_row:
-                raise PayloadRefused(f"Row {side.key!r} carries {len(side.data):,} bytes; store a reference.")
+        match side:
+            case Fence() | Wake() | Trust() | CloseFence() | ClearDue():
+                pass
+            case TakeKey(_, holder) | NeedKey(_, holder) | GiveKey(_, holder):
+                check_id("holder", holder)
+            case OpenFence(_, label, holder):
+                if label:
+                    check_id("label", label)
+                if holder is not None:
+                    check_id("holder", holder)
+            case PutEntry(list, _, label, status, data):
+                check_name("list", list)
+                check_id("label", label)
+                check_name("status", status)
+                self._check_data(side.key, data)
+            case SetDue(key, at, data):
+                _aware_us(at, key)
+                self._check_data(key, data)
+            case PutReady(queue, key, data, priority, at):
+                check_name("queue", queue)
+                if not -_INTEGER <= priority < _INTEGER:
+                    raise PayloadRefused(f"Row {key!r} has priority {priority}, which is out of range.")
+                if at is not None:
+                    _aware_us(at, key)
+                self._check_data(key, data)
+            case ClearReady(queue) | WithdrawReady(queue):
+                check_name("queue", queue)
+
+    def _check_data(self, key: str, data: bytes) -> None:
+        if len(data) > self._limits.side_row:
+            raise PayloadRefused(f"Row {key!r} carries {len(data):,} bytes; store a reference.")
 
 
 _ORIGIN = ("run_id", "correlation_id", "causation_id", "actor", "traceparent")
@@ -171,7 +209,7 @@ def _weighed(call: Call, blobs: Blobs) -> Prepared:
                 )
             rows.add(name)
             named.append((name, exclusive))
-    if not count:
+    if not count and not (named and all(is_repeatable(side) for write in call.writes for side in write.side)):
         raise PayloadRefused("A call needs at least one event: its id is what makes a retry safe.")
     if len(ids) < count:
         raise PayloadRefused("An event id stands twice in one call. Make a new id for each event.")

@@ -142,6 +142,10 @@ class Reader:
             )
         return place
 
+    async def fill(self, rows: Sequence[StoredRow]) -> Sequence[StoredRow]:
+        """Rows that were read elsewhere, with their large payloads."""
+        return await self._fill(rows, Data.ALL)
+
     async def _fill(self, rows: Sequence[StoredRow], data: Data) -> Sequence[StoredRow]:
         """Put large payloads into their rows, one round trip a tenant and page."""
         if data is not Data.ALL:

@@ -42,7 +42,17 @@ from headwater.errors import (
 from headwater.events.digest import link
 from headwater.events.envelope import EventRow, StoredRow, Stream
 from headwater.log.port import Call, Outcome, Placed, PreparedWrite
-from headwater.log.side import ClearDue, ClearReady, Fence, GiveKey, NeedKey, SideRow, TakeKey
+from headwater.log.side import (
+    ClearDue,
+    ClearReady,
+    Fence,
+    GiveKey,
+    NeedKey,
+    PutReady,
+    SideRow,
+    TakeKey,
+    Wake,
+)
 
 
 class Known(NamedTuple):
@@ -62,7 +72,7 @@ class View(Protocol):
     def epoch(self, tenant: str, key: str) -> int | None: ...
     def holder(self, tenant: str, key: str) -> str | None: ...
     def is_due(self, tenant: str, key: str) -> bool: ...
-    def is_ready(self, tenant: str, queue: str, key: str) -> bool: ...
+    def claim_of(self, tenant: str, queue: str, key: str) -> int | None: ...
 
 
 class Tail(NamedTuple):
@@ -122,7 +132,7 @@ def _all_known(call: Call, known: Mapping[UUID, Known]) -> Placed | None:
     there = [place for place in places if place is not None]
     if len(there) < len(places):
         return None
-    return Placed([p.position for p in there], [p.version for p in there], [True] * len(there))
+    return Placed([p.position for p in there], [p.version for p in there], [True] * len(there), 0)
 
 
 def _refuse_guards(call: Call, view: View) -> HeadwaterError | None:
@@ -134,11 +144,13 @@ def _refuse_guards(call: Call, view: View) -> HeadwaterError | None:
     return None
 
 
-def _refuse_guard(row: SideRow, tenant: str, view: View) -> HeadwaterError | None:
+def _refuse_guard(row: SideRow, tenant: str, view: View) -> HeadwaterError | None:  # noqa: PLR0911 - one for each kind
     match row:
         case Fence(key, epoch):
             actual = view.epoch(tenant, key)
             return None if actual == epoch else FenceLost(key, epoch, actual)
+        case Wake(key, True):
+            return None if view.epoch(tenant, key) is not None else FenceLost(key, None, None)
         case TakeKey(key, _):
             holder = view.holder(tenant, key)
             return None if holder is None else KeyTaken(key, holder)
@@ -147,8 +159,14 @@ def _refuse_guard(row: SideRow, tenant: str, view: View) -> HeadwaterError | Non
             return None if holder == expected else KeyNotHeld(key, expected, holder)
         case ClearDue(key, False):
             return None if view.is_due(tenant, key) else RowGone("due", key)
-        case ClearReady(queue, key, False):
-            return None if view.is_ready(tenant, queue, key) else RowGone("ready", f"{queue}/{key}")
+        case ClearReady(queue, key, False, claim):
+            there = view.claim_of(tenant, queue, key)
+            return (
+                None if there is not None and claim in {None, there} else RowGone("ready", f"{queue}/{key}")
+            )
+        case PutReady(queue, key, claim=int(claim)):
+            there = view.claim_of(tenant, queue, key)
+            return None if there == claim else RowGone("ready", f"{queue}/{key}")
         case _:
             return None
 
@@ -176,8 +194,8 @@ def _count_new(write: PreparedWrite, known: Mapping[UUID, Known]) -> int:
 def _accept(
     call: Call, known: Mapping[UUID, Known], versions: dict[Stream, int], judgement: Judgement
 ) -> Placed:
-    placed = Placed([], [], [])
     position, chain, recorded_at = judgement.tail
+    placed = Placed([], [], [], recorded_at)
     for write in call.writes:
         version = versions[write.stream]
         for row in write.rows:

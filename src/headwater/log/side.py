@@ -38,12 +38,15 @@ class GiveKey:
 
 @dataclass(frozen=True, slots=True)
 class OpenFence:
-    """Make a fence at epoch 0, owned by nobody; nothing if it is there.
+    """Make a fence; nothing if it is there. At epoch 0, owned by nobody; with a `holder`, at epoch 1 and theirs.
 
-    A key whose fence was closed must not be opened again, since epochs would start anew and an old owner could pass.
+    The `label` says who may take it. A key whose fence was closed must not be opened again, since epochs would start
+    anew and an old owner could pass.
     """
 
     key: str
+    label: str = ""
+    holder: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,15 @@ class CloseFence:
 
 @dataclass(frozen=True, slots=True)
 class Wake:
-    """Leave a wake mark for the fence's owner; nothing if the fence is gone."""
+    """Leave a wake mark for the fence's owner; if the fence is gone, nothing, or `FenceLost` if it is `needed`."""
+
+    key: str
+    needed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """A fence is no suspect any more: it has made progress since its last owner died (see `ownership`)."""
 
     key: str
 
@@ -87,22 +98,47 @@ class ClearDue:
 
 @dataclass(frozen=True, slots=True)
 class PutReady:
-    """Put (or replace) a ready row of a queue, ordered by priority (lowest first), then time."""
+    """Put (or replace) a ready row of a queue, ordered by priority (lowest first), then time. Nobody holds it then.
+
+    With a `claim`, it is put back by whoever has claimed it: `RowGone` if the row is not there under that claim. A
+    replaced row goes on counting its claims, so that a claim never stands for two.
+    """
 
     queue: str
     key: str
     data: bytes = b""
     priority: int = 0
     at: datetime | None = None
+    claim: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ClearReady:
-    """Remove a ready row; `RowGone` if there is none, unless `missing_ok`."""
+    """Remove a ready row; `RowGone` if there is none (under that `claim`, if one is given), unless `missing_ok`."""
 
     queue: str
     key: str
     missing_ok: bool = False
+    claim: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WithdrawReady:
+    """Remove a ready row if nobody holds it; else nothing: who has begun it may still end it."""
+
+    queue: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class PutEntry:
+    """Put (or replace) what a list shows of a thing; it keeps the time of its first entry."""
+
+    list: str
+    key: str
+    label: str
+    status: str
+    data: bytes = b""
 
 
 SideRow = (
@@ -113,25 +149,39 @@ SideRow = (
     | Fence
     | CloseFence
     | Wake
+    | Trust
     | SetDue
     | ClearDue
     | PutReady
     | ClearReady
+    | WithdrawReady
+    | PutEntry
 )
 
 
-def claims(row: SideRow) -> tuple[tuple[str, ...], bool]:
+def claims(row: SideRow) -> tuple[tuple[str, ...], bool]:  # noqa: PLR0911 - one for each kind
     """The row that a side row names, and whether it changes it: what one batch may not do twice (see `group`)."""
     match row:
         case NeedKey(key, _):
             return ("key", key), False
         case TakeKey(key, _) | GiveKey(key, _):
             return ("key", key), True
-        case Fence(key, _) | Wake(key):
+        case Fence(key, _) | Wake(key) | Trust(key):
             return ("fence", key), False
         case OpenFence(key) | CloseFence(key):
             return ("fence", key), True
         case SetDue(key) | ClearDue(key):
             return ("due", key), True
-        case PutReady(queue, key) | ClearReady(queue, key):
+        case PutReady(queue, key) | ClearReady(queue, key) | WithdrawReady(queue, key):
             return ("ready", queue, key), True
+        case PutEntry(list, key):
+            return ("entry", list, key), True
+
+
+def is_repeatable(row: SideRow) -> bool:
+    """Whether a row may be written again without harm: only such may go without an event, whose id tells a retry."""
+    match row:
+        case PutEntry() | CloseFence() | WithdrawReady() | GiveKey(_, _, True) | ClearDue(_, True):
+            return True
+        case _:
+            return False

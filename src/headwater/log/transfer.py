@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import struct
 from base64 import b64decode, b64encode
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any, cast
@@ -25,6 +25,7 @@ from headwater.events.digest import GENESIS, link
 from headwater.events.envelope import StoredRow
 from headwater.log.log import Log
 from headwater.log.port import DEFAULT_SHARD, Query, RebuildSide, Restored
+from headwater.log.side import SideRow
 from headwater.log.verify import check_event
 
 FORMAT = 1
@@ -87,10 +88,18 @@ async def import_lines(
     side: RebuildSide | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> int:
-    """Write an export into this empty log. `side` says which side rows an event stands for."""
+    """Write an export into this empty log. `side` says which side rows an event stands for.
+
+    It is handed a large payload with the first event that has it.
+    """
     source = iter(lines)
     header = Header.parse(next(source, ""))
-    events = await log.backend.restore(_restored(source, header, progress), header.incarnation, side)
+    parts = _restored(source, header, progress)
+    if side is None:
+        events = await log.backend.restore(parts, header.incarnation, None)
+    else:
+        filled = _WithPayloads(side)
+        events = await log.backend.restore(filled.watch(parts), header.incarnation, filled)
     await log.reopen()
     return events
 
@@ -131,6 +140,25 @@ async def _restored(
     yield batch
     if progress:
         progress(position, header.events)
+
+
+class _WithPayloads:
+    """A `RebuildSide` that sees the large payloads of the part that is being restored, and of the one before."""
+
+    def __init__(self, side: RebuildSide) -> None:
+        self._side = side
+        self._blobs: dict[tuple[str, bytes], bytes] = {}
+
+    async def watch(self, parts: AsyncIterator[Restored]) -> AsyncIterator[Restored]:
+        before: dict[tuple[str, bytes], bytes] = {}
+        async for part in parts:
+            self._blobs, before = before | part.blobs, part.blobs
+            yield part
+
+    def __call__(self, row: StoredRow) -> Sequence[SideRow]:
+        if row.blob is None:
+            return self._side(row)
+        return self._side(row._replace(data=self._blobs.get((row.tenant, row.blob))))
 
 
 def _to_json(row: StoredRow) -> dict[str, Any]:

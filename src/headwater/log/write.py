@@ -48,12 +48,13 @@ class Write:
 
 
 class Appended(NamedTuple):
-    """Where the events of one write are: one entry an event, in order."""
+    """Where the events of one write are: one entry an event, in order. `recorded_at` (microseconds) is of new ones."""
 
     stream: Stream
     versions: tuple[int, ...]
     positions: tuple[int, ...]
     known: tuple[bool, ...]
+    recorded_at: int = 0
 
     @property
     def version(self) -> int:

@@ -13,15 +13,21 @@ from headwater.events.envelope import RawEvent, Stream
 from headwater.log.log import Log
 from headwater.log.port import DEFAULT_SHARD, Query
 from headwater.log.postgres.backend import PostgresBackend
-from headwater.log.side import OpenFence, PutReady, SetDue, TakeKey
+from headwater.log.side import OpenFence, PutEntry, PutReady, SetDue, TakeKey
 from headwater.log.write import Write
 from tests.servers.postgres import Database
 
 OURS, THEIRS = Stream("order", "1", "ours"), Stream("order", "1", "theirs")
 AT = datetime(2020, 1, 1, tzinfo=UTC)
-ROWS = (TakeKey("k", "me"), OpenFence("f"), SetDue("d", AT), PutReady("q", "r"))
+ROWS = (
+    TakeKey("k", "me"),
+    OpenFence("f"),
+    SetDue("d", AT),
+    PutReady("q", "r"),
+    PutEntry("runs", "1", "l", "open"),
+)
 _LARGE = randbytes(100_000).hex()  # does not compress below the limit for large payloads
-TABLES = ("events", "tenants", "keys", "fences", "due", "ready", "blobs", "snapshots", "staged")
+TABLES = ("events", "tenants", "keys", "fences", "due", "ready", "entries", "blobs", "snapshots", "staged")
 
 
 async def _fill(log: Log) -> None:
@@ -115,7 +121,7 @@ async def test_security_is_forced_on_every_table(admin: asyncpg.Connection) -> N
         "SELECT relname, relrowsecurity AND relforcerowsecurity AS forced FROM pg_class"
         " WHERE relnamespace = 'headwater'::regnamespace AND relkind IN ('r', 'p', 'v', 'm')"
     )
-    assert {row["relname"] for row in rows} == {*TABLES, "log", "migrations", "voided", "commits"}
+    assert {row["relname"] for row in rows} == {*TABLES, "log", "migrations", "voided", "commits", "workers"}
     assert all(row["forced"] for row in rows)
 
 

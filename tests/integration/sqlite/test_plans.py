@@ -11,6 +11,8 @@ import pytest
 from headwater.log.sqlite.statements import migrations, statements
 
 STREAM = "tenant=? AND stream_type=? AND stream_id=?"
+READY = "tenant=? AND queue=? AND key=?"
+THEN = " AND (at,key)<(?,?))"
 PLANS = {
     "append.sql": {
         "tail": ["SCAN hw_events"],
@@ -45,14 +47,47 @@ PLANS = {
     "side.sql": {
         "epoch": ["SEARCH hw_fences USING PRIMARY KEY (tenant=? AND key=?)"],
         "holder": ["SEARCH hw_keys USING PRIMARY KEY (tenant=? AND key=?)"],
-        "claim": ["SEARCH hw_fences USING PRIMARY KEY (tenant=? AND key=?)"],
-        "release": ["SEARCH hw_fences USING PRIMARY KEY (tenant=? AND key=?)"],
+        "wake": ["SEARCH hw_fences USING PRIMARY KEY (tenant=? AND key=?)"],
+        "trust": ["SEARCH hw_fences USING PRIMARY KEY (tenant=? AND key=?)"],
+        "claim_of": [f"SEARCH hw_ready USING INDEX sqlite_autoindex_hw_ready_1 ({READY})"],
+        "clear_ready": [f"SEARCH hw_ready USING INDEX sqlite_autoindex_hw_ready_1 ({READY})"],
+        "withdraw_ready": [f"SEARCH hw_ready USING INDEX sqlite_autoindex_hw_ready_1 ({READY})"],
         "keys": ["SEARCH hw_keys USING PRIMARY KEY (tenant=? AND key>? AND key<?)"],
         "due": ["SEARCH hw_due USING INDEX hw_due_by_time (at<?)"],
         "ready": ["SEARCH hw_ready USING INDEX hw_ready_by_order (queue=?)"],
         "load_snapshot": [
             f"SEARCH s USING INDEX sqlite_autoindex_hw_snapshots_1 ({STREAM} AND name=? AND version<?)",
             f"SEARCH e USING INDEX hw_events_by_stream ({STREAM} AND version=?)",
+        ],
+    },
+    "owners.sql": {
+        "claim": ["SEARCH hw_fences USING PRIMARY KEY (tenant=? AND key=?)"],
+        "release": ["SEARCH hw_fences USING PRIMARY KEY (tenant=? AND key=?)"],
+        "beat": ["SEARCH hw_workers USING PRIMARY KEY (id=?)"],
+        "worker": ["SEARCH hw_workers USING PRIMARY KEY (id=?)"],
+        "free": ["SEARCH hw_fences USING INDEX hw_fences_free (label=?)"],
+        "first_suspect": ["SEARCH hw_fences USING INDEX hw_fences_suspect (label=?)"],
+        "suspects": ["SEARCH hw_fences USING INDEX hw_fences_suspect (label=?)"],
+        "take": ["SEARCH hw_fences USING PRIMARY KEY (tenant=? AND key=?)"],
+        "woken": ["SEARCH hw_fences USING INDEX hw_fences_woken (holder=?)"],
+        "see": ["SEARCH hw_fences USING PRIMARY KEY (tenant=? AND key=?)"],
+        "next_holder": ["SEARCH hw_fences USING COVERING INDEX hw_fences_held (holder>?)"],
+        "next_ready_holder": ["SEARCH hw_ready USING COVERING INDEX hw_ready_held (holder>?)"],
+        "count_held": ["SEARCH hw_fences USING COVERING INDEX hw_fences_held (holder=?)"],
+        "free_held": ["SEARCH hw_fences USING INDEX hw_fences_held (holder=?)"],
+        "suspect_held": ["SEARCH hw_fences USING INDEX hw_fences_held (holder=?)"],
+        "free_ready": ["SEARCH hw_ready USING COVERING INDEX hw_ready_held (holder=?)"],
+        "next_priority": ["SEARCH hw_ready USING INDEX hw_ready_free (queue=? AND priority>?)"],
+        "due_ready": ["SEARCH hw_ready USING INDEX hw_ready_free (queue=? AND priority=? AND at<?)"],
+        "take_ready": [f"SEARCH hw_ready USING INDEX sqlite_autoindex_hw_ready_1 ({READY})"],
+        "entries": [
+            "SEARCH hw_entries USING INDEX hw_entries_by_time (tenant=? AND list=? AND (at,key)<(?,?))"
+        ],
+        "entries_of_status": [
+            f"SEARCH hw_entries USING INDEX hw_entries_by_status (tenant=? AND list=? AND status=?{THEN}"
+        ],
+        "entry": [
+            "SEARCH hw_entries USING INDEX sqlite_autoindex_hw_entries_1 (tenant=? AND list=? AND key=?)"
         ],
     },
 }

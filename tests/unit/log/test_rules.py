@@ -22,7 +22,23 @@ from headwater.events.digest import GENESIS, link
 from headwater.events.envelope import EventRow, Stream
 from headwater.log.port import Call, Outcome, Placed, PreparedWrite
 from headwater.log.rules import Judgement, Known, Tail, judge
-from headwater.log.side import ClearDue, ClearReady, Fence, GiveKey, NeedKey, SetDue, SideRow, TakeKey
+from headwater.log.side import (
+    ClearDue,
+    ClearReady,
+    CloseFence,
+    Fence,
+    GiveKey,
+    NeedKey,
+    OpenFence,
+    PutEntry,
+    PutReady,
+    SetDue,
+    SideRow,
+    TakeKey,
+    Trust,
+    Wake,
+    WithdrawReady,
+)
 
 ONE, TWO = Stream("paper", "one"), Stream("paper", "two")
 DIGEST = bytes(range(32))
@@ -38,7 +54,7 @@ class Seen:
     epochs: dict[str, int] = field(default_factory=dict[str, int])
     holders: dict[str, str] = field(default_factory=dict[str, str])
     due: set[str] = field(default_factory=set[str])
-    ready: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
+    ready: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
 
     def known(self, tenant: str, ids: Iterable[UUID]) -> Mapping[UUID, Known]:
         return {id: self.ids[id] for id in ids if id in self.ids}
@@ -55,8 +71,8 @@ class Seen:
     def is_due(self, tenant: str, key: str) -> bool:
         return key in self.due
 
-    def is_ready(self, tenant: str, queue: str, key: str) -> bool:
-        return (queue, key) in self.ready
+    def claim_of(self, tenant: str, queue: str, key: str) -> int | None:
+        return self.ready.get((queue, key))
 
 
 def row(number: int, digest: bytes = DIGEST) -> EventRow:
@@ -96,8 +112,8 @@ def test_positions_follow_the_tail_and_the_chain_leads_through_them() -> None:
         assert (stored.chain, stored.recorded_at) == (chain, 9_000)
     assert judgement.tail == Tail(14, chain, 9_000)
     assert judgement.outcomes == [
-        Placed([11, 12, 13], [4, 5, 1], [False] * 3),
-        Placed([14], [6], [False]),
+        Placed([11, 12, 13], [4, 5, 1], [False] * 3, 9_000),
+        Placed([14], [6], [False], 9_000),
     ]
 
 
@@ -110,7 +126,7 @@ def test_a_refused_call_uses_no_position_and_the_next_sees_nothing_of_it() -> No
     judgement = run(Seen(), (write(ONE, 1), write(TWO, 2, expect=7)), (write(ONE, 3, expect=0),))
     refused, placed = judgement.outcomes
     assert isinstance(refused, WrongVersion)
-    assert placed == Placed([11], [1], [False])
+    assert placed == Placed([11], [1], [False], 9_000)
     assert [stored.event_id for stored in judgement.rows] == [UUID(int=3)]
 
 
@@ -144,9 +160,11 @@ def test_mixed_ids_are_refused_unless_each_write_that_has_known_ones_skips() -> 
     assert isinstance(error, MixedIds)
     assert (error.known, error.new) == (2, 1)
     assert isinstance(outcome(KNOWN, write(ONE, 1), write(TWO, 3, skip=True)), MixedIds)
-    assert outcome(KNOWN, write(ONE, 1, skip=True), write(TWO, 3)) == Placed([4, 11], [1, 1], [True, False])
+    assert outcome(KNOWN, write(ONE, 1, skip=True), write(TWO, 3)) == Placed(
+        [4, 11], [1, 1], [True, False], 9_000
+    )
     assert outcome(KNOWN, write(ONE, 1, 3, 2, 4, skip=True, expect=2)) == Placed(
-        [4, 11, 6, 12], [1, 3, 2, 4], [True, False, True, False]
+        [4, 11, 6, 12], [1, 3, 2, 4], [True, False, True, False], 9_000
     )
 
 
@@ -160,7 +178,7 @@ def test_expectations_count_new_events_only() -> None:
     assert isinstance(outcome(KNOWN, write(ONE, expect=2), write(TWO, 3)), Placed)
 
 
-GUARDED = Seen(epochs={"f": 3}, holders={"k": "me"}, due={"d"}, ready={("q", "r")})
+GUARDED = Seen(epochs={"f": 3}, holders={"k": "me"}, due={"d"}, ready={("q", "r"): 2})
 
 
 @pytest.mark.parametrize(
@@ -173,6 +191,10 @@ GUARDED = Seen(epochs={"f": 3}, holders={"k": "me"}, due={"d"}, ready={("q", "r"
         (GiveKey("free", "me"), {"key": "free", "expected": "me", "holder": None}),
         (ClearDue("gone"), {"kind": "due", "key": "gone"}),
         (ClearReady("q", "gone"), {"kind": "ready", "key": "q/gone"}),
+        (ClearReady("q", "r", claim=1), {"kind": "ready", "key": "q/r"}),
+        (PutReady("q", "r", claim=3), {"kind": "ready", "key": "q/r"}),
+        (PutReady("q", "gone", claim=0), {"kind": "ready", "key": "q/gone"}),
+        (Wake("gone", needed=True), {"key": "gone", "expected": None, "actual": None}),
     ],
     ids=repr,
 )
@@ -187,7 +209,10 @@ def test_a_guard_that_fails_says_what_is_there(side: SideRow, facts: dict[str, A
     [
         *(Fence("f", 3), TakeKey("free", "me"), NeedKey("k", "me"), GiveKey("k", "me"), ClearDue("d")),
         *(ClearReady("q", "r"), GiveKey("k", "you", missing_ok=True), ClearDue("gone", missing_ok=True)),
-        ClearReady("q", "gone", missing_ok=True),
+        *(ClearReady("q", "gone", missing_ok=True), ClearReady("q", "r", missing_ok=True, claim=1)),
+        *(ClearReady("q", "r", claim=2), PutReady("q", "r", claim=2), PutReady("q", "gone")),
+        *(Wake("f", needed=True), Wake("gone"), WithdrawReady("q", "gone"), OpenFence("f", holder="me")),
+        *(Trust("gone"), CloseFence("gone"), PutEntry("papers", "p", "paper", "open")),
     ],
     ids=repr,
 )

@@ -12,33 +12,18 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from uuid import UUID, uuid4
 
-from headwater.events.clock import to_us
 from headwater.events.envelope import EventRow, Stream
 from headwater.log.port import BatchRefused, BatchRetry, BatchUnknown, Call, Outcome, Placed, PreparedWrite
 from headwater.log.postgres.connections import Connections
 from headwater.log.postgres.pooled import append_in_one_message
+from headwater.log.postgres.side import flat_rows
 from headwater.log.postgres.statements import queries
 from headwater.log.postgres.trouble import DRIVER_ERRORS, as_batch_error, as_connect_error, conflict
-from headwater.log.side import (
-    ClearDue,
-    ClearReady,
-    CloseFence,
-    Fence,
-    GiveKey,
-    NeedKey,
-    OpenFence,
-    PutReady,
-    SetDue,
-    SideRow,
-    TakeKey,
-    Wake,
-)
+from headwater.log.side import SideRow
 
 _COLUMNS: Final = len(EventRow._fields)
 _NO_EVENTS: Final[list[Sequence[Any]]] = [()] * _COLUMNS
-_NO_SIDE: Final[list[Sequence[Any]]] = [()] * 8
-
-Side = tuple[str, str, str | None, int | None, int | None, bytes | None]
+_NO_SIDE: Final[list[Sequence[Any]]] = [()] * 10
 
 
 @dataclass(slots=True)
@@ -97,7 +82,7 @@ class Batch:
         """What `headwater.append` takes. Columns of NULLs are sent empty: each value costs the driver time."""
         tenants, types, ids = zip(*[(s.tenant, s.type, s.id) for s in self.streams], strict=True)
         events = [_unless_empty(column) for column in zip(*self.events, strict=True)] or _NO_EVENTS
-        side = list(zip(*self.side, strict=True)) or _NO_SIDE
+        side = [_unless_empty(column) for column in zip(*self.side, strict=True)] or _NO_SIDE
         heads = _unless_empty(self.heads)
         expects = self.write_expects if heads else ()
         skips = self.write_skips if True in self.write_skips else ()
@@ -109,7 +94,7 @@ class Batch:
 
     def outcomes(self, record: Any) -> list[Outcome]:
         """What became of each call."""
-        last, heads, positions, versions, known, refused = record
+        last, heads, positions, versions, known, refused, recorded_at = record
         if positions is None:
             positions = range(last + 1, last + 1 + len(self.events))
             versions = [heads[s - 1] + o for s, o in zip(self.event_streams, self.event_offsets, strict=True)]
@@ -127,67 +112,14 @@ class Batch:
                 found.append(conflict(facts, stream))
             else:
                 flags = known[start:end] if known else [False] * (end - start)
-                found.append(Placed(list(positions[start:end]), versions[start:end], flags))
+                when = 0 if flags and False not in flags else recorded_at
+                found.append(Placed(list(positions[start:end]), versions[start:end], flags, when))
             start = end
         return found
 
 
 def _unless_empty(column: Sequence[Any]) -> Sequence[Any]:
     return () if column[0] is None and column.count(None) == len(column) else column
-
-
-def flat_rows(rows: list[SideRow]) -> list[Side]:
-    """The side rows of a call. The database closes fences first, then wakes, then opens, then wakes the opened."""
-    moved = {row.key for row in rows if isinstance(row, OpenFence | CloseFence)}
-    if not moved:
-        return [flatten_side(row) for row in rows]
-    flat: list[Side] = []
-    opened: dict[str, int] = {}
-    closed = {row.key for row in rows if isinstance(row, CloseFence)}
-    for row in rows:
-        match row:
-            case OpenFence(key):
-                opened.setdefault(key, 0)
-            case CloseFence(key):
-                opened.pop(key, None)
-                flat.append(flatten_side(row))
-            case Wake(key) if key in opened:
-                opened[key] += 1
-            case Wake(key) if key in closed:
-                pass  # what a fence that this call closes had heard is gone with it
-            case _:
-                flat.append(flatten_side(row))
-    for key, wakes in opened.items():
-        flat.append(flatten_side(OpenFence(key)))
-        flat += [("wake_opened", key, None, None, None, None)] * wakes
-    return flat
-
-
-def flatten_side(row: SideRow) -> Side:  # noqa: PLR0911 - one for each kind
-    """Kind, key, name, number, priority, data."""
-    match row:
-        case Fence(key, epoch):
-            return "fence", key, None, epoch, None, None
-        case OpenFence(key):
-            return "open", key, None, None, None, None
-        case CloseFence(key):
-            return "close", key, None, None, None, None
-        case Wake(key):
-            return "wake", key, None, None, None, None
-        case TakeKey(key, holder):
-            return "take", key, holder, None, None, None
-        case NeedKey(key, holder):
-            return "need", key, holder, None, None, None
-        case GiveKey(key, holder, missing_ok):
-            return "give?" if missing_ok else "give", key, holder, None, None, None
-        case SetDue(key, at, data):
-            return "set_due", key, None, to_us(at), None, data
-        case ClearDue(key, missing_ok):
-            return "clear_due?" if missing_ok else "clear_due", key, None, None, None, None
-        case PutReady(queue, key, data, priority, at):
-            return "put_ready", key, queue, None if at is None else to_us(at), priority, data
-        case ClearReady(queue, key, missing_ok):
-            return "clear_ready?" if missing_ok else "clear_ready", key, queue, None, None, None
 
 
 class Appender:

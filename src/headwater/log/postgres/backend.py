@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from uuid import UUID
 
 from headwater.events.envelope import StoredRow, Stream
+from headwater.log.ownership import EntryRow, Swept, Taken, TakenReady, Woken, WorkerRow
 from headwater.log.port import (
     SCHEMA_VERSION,
     Call,
@@ -32,6 +33,7 @@ from headwater.log.postgres.connections import Connections, connect
 from headwater.log.postgres.enlist import enlist, transaction
 from headwater.log.postgres.hints import PostgresHints
 from headwater.log.postgres.migrate import check_schema, has_log, migrate, recorded
+from headwater.log.postgres.owners import Owners
 from headwater.log.postgres.read import EventReader
 from headwater.log.postgres.restore import restore
 from headwater.log.postgres.rows import RowStore
@@ -65,6 +67,7 @@ class PostgresBackend:
         self._appender = Appender(self._connections)
         self._reader = EventReader(self._connections)
         self._rows = RowStore(self._connections)
+        self._owners = Owners(self._connections)
 
     async def open(self) -> LogInfo:
         if self._migrate:
@@ -102,6 +105,11 @@ class PostgresBackend:
     async def read(self, query: Query) -> Page:
         return await self._reader.read(query)
 
+    async def read_streams(
+        self, starts: Sequence[tuple[Stream, int]], limit: int
+    ) -> Sequence[Sequence[StoredRow]]:
+        return await self._reader.streams(starts, limit)
+
     async def tail(self, shard: int) -> Place:
         return await self._reader.tail(shard)
 
@@ -125,6 +133,42 @@ class PostgresBackend:
 
     async def release(self, tenant: str, key: str, epoch: int, wakes: int) -> bool:
         return await self._rows.release(tenant, key, epoch, wakes)
+
+    async def enrol(self, worker: WorkerRow) -> None:
+        await self._owners.enrol(worker)
+
+    async def beat(self, worker: str, data: bytes) -> int | None:
+        return await self._owners.beat(worker, data)
+
+    async def workers(self) -> Sequence[WorkerRow]:
+        return await self._owners.workers()
+
+    async def sweep(self, dead: Sequence[str] = (), left: Sequence[str] = ()) -> Swept:
+        return await self._owners.sweep(dead, left)
+
+    async def take(
+        self, holder: str, labels: Sequence[str], limit: int, *, suspects: bool = False
+    ) -> Sequence[Taken]:
+        return await self._owners.take(holder, labels, limit, suspects=suspects)
+
+    async def woken(self, holder: str, limit: int = 1000) -> Sequence[Woken]:
+        return await self._owners.woken(holder, limit)
+
+    async def take_ready(self, holder: str, wanted: Mapping[str, int]) -> Sequence[TakenReady]:
+        return await self._owners.take_ready(holder, wanted)
+
+    async def entries(
+        self,
+        tenant: str | None,
+        list: str,
+        *,
+        label: str | None = None,
+        statuses: Sequence[str] = (),
+        keys: Sequence[str] = (),
+        before: tuple[int, str] | None = None,
+        limit: int = 100,
+    ) -> Sequence[EntryRow]:
+        return await self._owners.entries(tenant, list, label, statuses, keys, before, limit)
 
     async def keys(self, tenant: str, prefix: str = "", limit: int = 1000) -> Sequence[HeldKey]:
         return await self._rows.keys(tenant, prefix, limit)

@@ -129,6 +129,15 @@ class Connections:
                 return connection
         return await self.open(**PLANNING)
 
+    async def fetch_once(self, sql: str, *arguments: Any) -> Sequence[Any]:
+        """Run a query over all tenants that must not run twice: when the connection dies, what it did is unknown."""
+        begin = self.begin(None)
+        try:
+            async with self.reader() as connection:
+                return await _fetch(connection, sql, arguments, begin)
+        except DRIVER_ERRORS as error:
+            raise as_trouble(error) from error
+
     async def fetch(self, sql: str, *arguments: Any, tenant: str | None) -> Sequence[Any]:
         """Run one query for a tenant; None for all of them."""
         return await self._run(sql, arguments, self.begin(tenant))

@@ -33,7 +33,7 @@ TYPES: Final = (
     "bigint[]",
     "int[]",
     "bytea[]",
-    "text[]",
+    *["text[]"] * 3,
     "boolean",
     "text[]",
     "uuid",
@@ -55,7 +55,7 @@ async def append_in_one_message(connection: Any, arguments: Sequence[Any]) -> Se
     row = json.loads(bytes.fromhex(answer.decode()))
     refused = row["refused"]
     found = [row[name] for name in ("last_position", "heads", "positions", "versions", "known")]
-    return [*found, None if refused is None else json.dumps(refused)]
+    return [*found, None if refused is None else json.dumps(refused), row["recorded_at"]]
 
 
 def _literal(value: Any) -> str:  # noqa: PLR0911 - one for each type

@@ -13,8 +13,8 @@ from uuid import UUID
 
 from headwater.errors import NotSupported, Refused
 from headwater.log.port import DEFAULT_SHARD, RebuildSide, Restored
-from headwater.log.postgres.append import flat_rows
 from headwater.log.postgres.connections import Connections
+from headwater.log.postgres.side import flat_rows
 from headwater.log.postgres.statements import queries
 from headwater.log.postgres.trouble import DRIVER_ERRORS, as_trouble
 

@@ -14,12 +14,12 @@ _COMMENT = re.compile(r"^--.*\n", re.MULTILINE)
 
 @cache
 def queries() -> dict[str, str]:
-    """The named queries, without their comments; `{events}` stands for the columns of a stored row."""
+    """The named queries, without their comments; `{events}` and `{entry}` stand for the columns of such a row."""
     text = (files("headwater.log.postgres") / "sql" / "queries.sql").read_text(encoding="utf-8")
     found = {name: _COMMENT.sub("", body).strip().rstrip(";") for name, body in _NAMED.findall(text)}
-    columns = found.pop("events")
+    columns, entry = found.pop("events"), found.pop("entry")
     bare = columns.replace("e.data, e.metadata", "NULL::bytea AS data, NULL::bytea AS metadata")
-    full = {name: body.replace("{events}", columns) for name, body in found.items()}
+    full = {name: body.replace("{events}", columns).replace("{entry}", entry) for name, body in found.items()}
     return full | {
         f"{name}_bare": body.replace("{events}", bare) for name, body in found.items() if "{events}" in body
     }

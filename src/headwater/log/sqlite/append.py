@@ -109,7 +109,7 @@ class Appender:
         self._insert(judgement)
         for tenant, row in judgement.side:
             self._side.apply(tenant, row, judgement.tail.recorded_at)
-        if judgement.rows:
+        if judgement.rows or judgement.side:
             self._remember(calls, judgement)
         return judgement.outcomes
 
@@ -145,7 +145,8 @@ class Appender:
             raise _KnownAfterAll from None
 
     def _remember(self, calls: Sequence[Call], judgement: rules.Judgement) -> None:
-        self._tail = judgement.tail
+        if judgement.rows:
+            self._tail = judgement.tail
         if len(self._versions) > _STREAMS:
             self._versions.clear()
         for call, outcome in zip(calls, judgement.outcomes, strict=True):
@@ -191,5 +192,5 @@ class Appender:
     def is_due(self, tenant: str, key: str) -> bool:
         return self._side.is_due(tenant, key)
 
-    def is_ready(self, tenant: str, queue: str, key: str) -> bool:
-        return self._side.is_ready(tenant, queue, key)
+    def claim_of(self, tenant: str, queue: str, key: str) -> int | None:
+        return self._side.claim_of(tenant, queue, key)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 from headwater.errors import LogClosed, NotSupported
 from headwater.events.clock import Clock, SystemClock
 from headwater.events.envelope import StoredRow, Stream
+from headwater.log.ownership import EntryRow, Swept, Taken, TakenReady, Woken, WorkerRow
 from headwater.log.port import (
     DEFAULT_SHARD,
     SCHEMA_VERSION,
@@ -37,6 +38,7 @@ from headwater.log.sqlite.connections import Job
 from headwater.log.sqlite.database import Database
 from headwater.log.sqlite.hints import FileHints
 from headwater.log.sqlite.lanes import Lanes
+from headwater.log.sqlite.owners import Owners
 from headwater.log.sqlite.restore import restore
 from headwater.log.sqlite.side import SideTables
 from headwater.log.sqlite.statements import statements
@@ -134,12 +136,6 @@ class SqliteBackend:
         rows = [(tenant, hash, data) for hash, data in blobs]
         await self._write(lambda connection: connection.executemany(_INSERT_BLOB, rows).fetchall(), big=True)
 
-    async def claim(self, tenant: str, keys: Sequence[str], holder: str) -> Sequence[Claimed]:
-        return await self._write(lambda connection: SideTables(connection).claim(tenant, keys, holder))
-
-    async def release(self, tenant: str, key: str, epoch: int, wakes: int) -> bool:
-        return await self._write(lambda connection: SideTables(connection).release(tenant, key, epoch, wakes))
-
     async def save_snapshot(self, row: SnapshotRow, keep: int) -> None:
         await self._write(lambda connection: SideTables(connection).save_snapshot(row, keep))
 
@@ -165,6 +161,14 @@ class SqliteBackend:
     async def read(self, query: Query) -> Page:
         return await self._read(
             lambda connection: reading.read(connection, query), big=query.limit > _BIG_PAGE
+        )
+
+    async def read_streams(
+        self, starts: Sequence[tuple[Stream, int]], limit: int
+    ) -> Sequence[Sequence[StoredRow]]:
+        return await self._read(
+            lambda connection: reading.read_streams(connection, starts, limit),
+            big=len(starts) * limit > _BIG_PAGE,
         )
 
     async def tail(self, shard: int) -> Place:
@@ -202,6 +206,65 @@ class SqliteBackend:
             lambda connection: SideTables(connection).load_snapshot(stream, name, fold_version, to_version)
         )
 
+    # Who owns what
+
+    async def claim(self, tenant: str, keys: Sequence[str], holder: str) -> Sequence[Claimed]:
+        return await self._write(lambda connection: Owners(connection).claim(tenant, keys, holder))
+
+    async def release(self, tenant: str, key: str, epoch: int, wakes: int) -> bool:
+        return await self._write(lambda connection: Owners(connection).release(tenant, key, epoch, wakes))
+
+    async def enrol(self, worker: WorkerRow) -> None:
+        await self._write(lambda connection: Owners(connection).enrol(worker, self._clock.now_us()))
+
+    async def beat(self, worker: str, data: bytes) -> int | None:
+        return await self._write(
+            lambda connection: Owners(connection).beat(worker, data, self._clock.now_us())
+        )
+
+    async def workers(self) -> Sequence[WorkerRow]:
+        return await self._read(lambda connection: Owners(connection).workers())
+
+    async def sweep(self, dead: Sequence[str] = (), left: Sequence[str] = ()) -> Swept:
+        return await self._write(
+            lambda connection: Owners(connection).sweep(dead, left, self._clock.now_us()), big=True
+        )
+
+    async def take(
+        self, holder: str, labels: Sequence[str], limit: int, *, suspects: bool = False
+    ) -> Sequence[Taken]:
+        return await self._claim(
+            lambda connection: Owners(connection).waiting(labels, 1, suspects=suspects),
+            lambda connection: Owners(connection).take(holder, labels, limit, suspects=suspects),
+        )
+
+    async def woken(self, holder: str, limit: int = 1000) -> Sequence[Woken]:
+        return await self._claim(
+            lambda connection: Owners(connection).unseen(holder, 1),
+            lambda connection: Owners(connection).woken(holder, limit),
+        )
+
+    async def take_ready(self, holder: str, wanted: Mapping[str, int]) -> Sequence[TakenReady]:
+        return await self._claim(
+            lambda connection: Owners(connection).any_ready(wanted, self._clock.now_us()),
+            lambda connection: Owners(connection).take_ready(holder, wanted, self._clock.now_us()),
+        )
+
+    async def entries(
+        self,
+        tenant: str | None,
+        list: str,
+        *,
+        label: str | None = None,
+        statuses: Sequence[str] = (),
+        keys: Sequence[str] = (),
+        before: tuple[int, str] | None = None,
+        limit: int = 100,
+    ) -> Sequence[EntryRow]:
+        return await self._read(
+            lambda connection: Owners(connection).entries(tenant, list, label, statuses, keys, before, limit)
+        )
+
     # Where it is done
 
     def _prepare(self, connection: Database) -> UUID:
@@ -222,3 +285,7 @@ class SqliteBackend:
         result = await lanes.writer.run(lambda connection: transact(connection, job), big=big)
         lanes.checkpoints.after_commit()
         return result
+
+    async def _claim(self, look: Job[object], job: Job[list[T]]) -> list[T]:
+        """Claim what there is. Whoever only looks, as idle workers do all the time, takes no write lock."""
+        return await self._write(job) if await self._read(look) else []

@@ -106,6 +106,22 @@ def _read_stream(connection: Database, query: Query, stream: Stream) -> Page:
     return Page(rows, 0, not more)
 
 
+def read_streams(
+    connection: Database, starts: Sequence[tuple[Stream, int]], limit: int
+) -> list[list[StoredRow]]:
+    """The first versions of several streams, each from one on, all as of one moment."""
+    connection.execute("BEGIN")
+    try:
+        return [
+            _fetch(connection, "stream_forward", (s.tenant, s.type, s.id, version, _END, limit, True), limit)[
+                0
+            ]
+            for s, version in starts
+        ]
+    finally:
+        connection.execute("COMMIT")
+
+
 def version_of(connection: Database, stream: Stream) -> int:
     key = (stream.tenant, stream.type, stream.id)
     return cast("int | None", connection.execute(SQL["stream_version"], key).get) or 0

@@ -7,7 +7,7 @@ from typing import Final
 
 from headwater.events.clock import to_us
 from headwater.events.envelope import Stream
-from headwater.log.port import Claimed, DueRow, FenceRow, HeldKey, ReadyRow, SnapshotRow
+from headwater.log.port import DueRow, FenceRow, HeldKey, ReadyRow, SnapshotRow
 from headwater.log.side import (
     ClearDue,
     ClearReady,
@@ -16,11 +16,14 @@ from headwater.log.side import (
     GiveKey,
     NeedKey,
     OpenFence,
+    PutEntry,
     PutReady,
     SetDue,
     SideRow,
     TakeKey,
+    Trust,
     Wake,
+    WithdrawReady,
 )
 from headwater.log.sqlite.database import Database
 from headwater.log.sqlite.statements import statements
@@ -47,22 +50,25 @@ class SideTables:
     def is_due(self, tenant: str, key: str) -> bool:
         return self._execute(SQL["is_due"], (tenant, key)).fetchone() is not None
 
-    def is_ready(self, tenant: str, queue: str, key: str) -> bool:
-        return self._execute(SQL["is_ready"], (tenant, queue, key)).fetchone() is not None
+    def claim_of(self, tenant: str, queue: str, key: str) -> int | None:
+        row = self._execute(SQL["claim_of"], (tenant, queue, key)).fetchone()
+        return row[0] if row else None
 
-    def apply(self, tenant: str, row: SideRow, now_us: int) -> None:
+    def apply(self, tenant: str, row: SideRow, now_us: int) -> None:  # noqa: PLR0912 - one for each kind
         """What an accepted call's row does."""
         match row:
             case TakeKey(key, holder):
                 self._execute(SQL["take_key"], (tenant, key, holder))
             case GiveKey(key, holder):
                 self._execute(SQL["give_key"], (tenant, key, holder))
-            case OpenFence(key):
-                self._execute(SQL["open_fence"], (tenant, key))
+            case OpenFence(key, label, owner):
+                self._execute(SQL["open_fence"], (tenant, key, label, 1 if owner else 0, owner))
             case CloseFence(key):
                 self._execute(SQL["close_fence"], (tenant, key))
             case Wake(key):
-                self._execute(SQL["wake"], (tenant, key))
+                self._execute(SQL["wake"], (tenant, key, now_us))
+            case Trust(key):
+                self._execute(SQL["trust"], (tenant, key))
             case SetDue(key, at, data):
                 self._execute(SQL["set_due"], (tenant, key, to_us(at), data))
             case ClearDue(key):
@@ -70,19 +76,14 @@ class SideTables:
             case PutReady(queue, key, data, priority, at):
                 when = now_us if at is None else to_us(at)
                 self._execute(SQL["put_ready"], (tenant, queue, key, data, priority, when))
-            case ClearReady(queue, key):
-                self._execute(SQL["clear_ready"], (tenant, queue, key))
+            case ClearReady(queue, key, _, claim):
+                self._execute(SQL["clear_ready"], (tenant, queue, key, claim))
+            case WithdrawReady(queue, key):
+                self._execute(SQL["withdraw_ready"], (tenant, queue, key))
+            case PutEntry(name, key, label, status, data):
+                self._execute(SQL["put_entry"], (tenant, name, key, label, status, now_us, data))
             case NeedKey() | Fence():
                 pass
-
-    def claim(self, tenant: str, keys: Sequence[str], holder: str) -> list[Claimed]:
-        """Raise the fences that are there."""
-        claimed = (self._execute(SQL["claim"], (tenant, key, holder)).fetchall() for key in keys)
-        return [Claimed(*row) for rows in claimed for row in rows]
-
-    def release(self, tenant: str, key: str, epoch: int, wakes: int) -> bool:
-        """Let a fence go if it is as it was given."""
-        return bool(self._execute(SQL["release"], (tenant, key, epoch, wakes)).fetchall())
 
     def save_snapshot(self, row: SnapshotRow, keep: int) -> None:
         stream = (row.stream.tenant, row.stream.type, row.stream.id, row.name)

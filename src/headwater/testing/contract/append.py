@@ -48,6 +48,8 @@ class AppendContract:
             )
             [more] = await log.append(write(ONE))
             assert (more.version, more.position) == (3, 4)
+            times = [one.recorded_at, one.recorded_at, two.recorded_at, more.recorded_at]
+            assert [event.row[10] for event in await everything(log)] == times
 
     @behaviour()
     async def test_what_was_appended_is_there_for_another_handle(self, site: Site) -> None:

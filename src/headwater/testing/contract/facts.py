@@ -73,13 +73,19 @@ async def fence(log: Log, key: str, tenant: str = TENANT) -> FenceRow | None:
     return FenceRow(*rows[0]) if rows else None
 
 
+def fenced(key: str, epoch: int = 0, holder: str | None = None, wakes: int = 0, seen: int = 0) -> FenceRow:
+    """A fence without a label that nobody suspects."""
+    return FenceRow(TENANT, key, epoch, holder, wakes, seen, "", 0, 0)
+
+
 async def side_rows(log: Log, tenant: str = TENANT) -> dict[str, list[tuple[Any, ...]]]:
-    """All side rows that the tests use, to compare before and after. Times of ready rows are left out."""
+    """All side rows that the tests use, to compare before and after. Times of ready rows and entries are left out."""
     backend = log.backend
     names = ["f", "g", "h"]
     return {
         "keys": [tuple(row) for row in await backend.keys(tenant)],
         "fences": [tuple(row) for row in await backend.fences(tenant, names)],
         "due": [tuple(row) for row in await backend.due(tenant, by_now=False)],
-        "ready": [(*row[:4], row[5]) for row in await backend.ready(tenant, "q")],
+        "ready": [(*row[:4], *row[5:]) for row in await backend.ready(tenant, "q")],
+        "entries": [(*row[:5], row[6]) for row in await backend.entries(tenant, "papers")],
     }

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from headwater.errors import FenceLost, HeadwaterError, KeyNotHeld, KeyTaken, RowGone, WrongVersion
 from headwater.events.clock import to_us
 from headwater.events.envelope import Stream
-from headwater.log.port import DueRow, FenceRow, HeldKey, ReadyRow
+from headwater.log.port import DueRow, HeldKey, ReadyRow
 from headwater.log.side import (
     ClearDue,
     ClearReady,
@@ -16,15 +16,17 @@ from headwater.log.side import (
     GiveKey,
     NeedKey,
     OpenFence,
+    PutEntry,
     PutReady,
     SetDue,
     SideRow,
     TakeKey,
     Wake,
+    WithdrawReady,
 )
 from headwater.log.write import Write
 from headwater.testing.contract.behaviour import behaviour
-from headwater.testing.contract.facts import ONE, TENANT, TWO, fence, refused, side_rows, write
+from headwater.testing.contract.facts import ONE, TENANT, TWO, fence, fenced, refused, side_rows, write
 from headwater.testing.contract.site import Site
 
 EARLY, LATE = datetime(2001, 1, 1, tzinfo=UTC), datetime(2901, 1, 1, tzinfo=UTC)
@@ -128,7 +130,7 @@ class RowsContract:
             await log.append(write(ONE, PutReady("q", "r", b"\x00first", priority=3, at=EARLY)))
             await log.append(write(ONE, PutReady("q", "r", b"second", priority=-1, at=LATE)))
             rows = [ReadyRow(*row) for row in await log.backend.ready(TENANT, "q")]
-            assert rows == [ReadyRow(TENANT, "q", "r", -1, to_us(LATE), b"second")]
+            assert rows == [ReadyRow(TENANT, "q", "r", -1, to_us(LATE), b"second", None, 0)]
             await log.append(write(ONE, ClearReady("q", "r")))
             error = await refused(RowGone, log, write(ONE, ClearReady("q", "r")))
             assert (error.kind, error.key) == ("ready", "q/r")
@@ -171,10 +173,10 @@ class FencesContract:
     async def test_a_claim_raises_the_epoch_and_names_the_holder(self, site: Site) -> None:
         async with site.open() as log:
             await log.append(write(ONE, OpenFence("f"), OpenFence("g")))
-            assert await fence(log, "f") == FenceRow(TENANT, "f", 0, None, 0, 0)
+            assert await fence(log, "f") == fenced("f", 0, None, 0, 0)
             claimed = await log.backend.claim(TENANT, ["g", "nowhere", "f"], "worker-1")
             assert sorted((c.key, c.epoch, c.wakes) for c in claimed) == [("f", 1, 0), ("g", 1, 0)]
-            assert await fence(log, "f") == FenceRow(TENANT, "f", 1, "worker-1", 0, 0)
+            assert await fence(log, "f") == fenced("f", 1, "worker-1", 0, 0)
             [again] = await log.backend.claim(TENANT, ["f"], "worker-2")
             assert (again.key, again.epoch) == ("f", 2)
             assert await log.backend.claim(TENANT, ["nowhere"], "worker-1") == []
@@ -185,7 +187,7 @@ class FencesContract:
             await log.append(write(ONE, OpenFence("f")))
             await log.backend.claim(TENANT, ["f"], "worker")
             await log.append(write(ONE, OpenFence("f")))
-            assert await fence(log, "f") == FenceRow(TENANT, "f", 1, "worker", 0, 0)
+            assert await fence(log, "f") == fenced("f", 1, "worker", 0, 0)
 
     @behaviour()
     async def test_a_closed_fence_is_gone(self, site: Site) -> None:
@@ -205,10 +207,10 @@ class FencesContract:
             [first] = await log.backend.claim(TENANT, ["f"], "worker")
             await log.append(write(TWO, Wake("f")))
             assert not await log.backend.release(TENANT, "f", first.epoch, first.wakes)
-            assert await fence(log, "f") == FenceRow(TENANT, "f", 1, "worker", 1, 0)
+            assert await fence(log, "f") == fenced("f", 1, "worker", 1, 0)
             assert not await log.backend.release(TENANT, "f", first.epoch - 1, 1)
             assert await log.backend.release(TENANT, "f", first.epoch, 1)
-            assert await fence(log, "f") == FenceRow(TENANT, "f", 1, None, 1, 1)
+            assert await fence(log, "f") == fenced("f", 1, None, 1, 1)
             [second] = await log.backend.claim(TENANT, ["f"], "other")
             assert (second.epoch, second.wakes) == (2, 1)
             assert not await log.backend.release(TENANT, "f", first.epoch, 1)
@@ -218,11 +220,11 @@ class FencesContract:
     async def test_side_rows_of_a_call_take_effect_in_their_order(self, site: Site) -> None:
         async with site.open() as log:
             await log.append(write(ONE, OpenFence("f"), Wake("f")))
-            assert (await fence(log, "f") or ())[4:] == (1, 0)
+            assert (await fence(log, "f") or ())[4:6] == (1, 0)
             await log.append(write(ONE, Wake("f"), Wake("f")), write(TWO, Wake("f")))
-            assert (await fence(log, "f") or ())[4:] == (4, 0)
+            assert (await fence(log, "f") or ())[4:6] == (4, 0)
             await log.append(write(ONE, Wake("g"), OpenFence("g")))
-            assert (await fence(log, "g") or ())[4:] == (0, 0)
+            assert (await fence(log, "g") or ())[4:6] == (0, 0)
             await log.append(write(ONE, Fence("f", 0), Wake("f"), CloseFence("f")))
             assert await fence(log, "f") is None
             await log.append(write(ONE, OpenFence("h"), CloseFence("h")))
@@ -249,21 +251,26 @@ class FencesContract:
                     TWO,
                     SetDue("d", LATE, b"d"),
                     PutReady("q", "r", b"r"),
+                    PutEntry("papers", "p", "paper", "open", b"p"),
                     ClearDue("old"),
                     GiveKey("old", "me"),
                 ),
             )
             assert await side_rows(log) == {
                 "keys": [(TENANT, "k1", "me"), (TENANT, "k2", "me")],
-                "fences": [(TENANT, "f", 0, None, 0, 0), (TENANT, "g", 0, None, 1, 0)],
+                "fences": [fenced("f"), fenced("g", wakes=1)],
                 "due": [(TENANT, "d", to_us(LATE), b"d")],
-                "ready": [(TENANT, "q", "r", 0, b"r")],
+                "ready": [(TENANT, "q", "r", 0, b"r", None, 0)],
+                "entries": [(TENANT, "papers", "p", "paper", "open", b"p")],
             }
 
     @behaviour()
     async def test_side_rows_of_other_tenants_are_others(self, site: Site) -> None:
         theirs = Stream("paper", "one", "theirs")
-        rows: list[SideRow] = [TakeKey("k", "me"), OpenFence("f"), SetDue("d", EARLY), PutReady("q", "r")]
+        rows: list[SideRow] = [
+            *(TakeKey("k", "me"), OpenFence("f"), SetDue("d", EARLY), PutReady("q", "r")),
+            PutEntry("papers", "p", "paper", "open"),
+        ]
         async with site.open() as log:
             await log.append(Write(ONE, write().events, rows=rows))
             ours = await side_rows(log)
@@ -273,7 +280,9 @@ class FencesContract:
             )
             await log.backend.claim("theirs", ["f"], "worker")
             assert await side_rows(log) == ours
-            assert not any((await side_rows(log, "theirs")).values())
+            left = await side_rows(log, "theirs")
+            assert left.pop("entries")
+            assert not any(left.values())
 
     @behaviour()
     async def test_a_refused_call_leaves_nothing(self, site: Site) -> None:
@@ -284,6 +293,8 @@ class FencesContract:
                 SetDue("d2", LATE),
                 ClearReady("q", "r"),
                 PutReady("q", "r2", b"x"),
+                WithdrawReady("q", "free"),
+                PutEntry("papers", "p", "paper", "open"),
             ),
         ]
         reasons: list[tuple[type[HeadwaterError], Write]] = [
@@ -294,6 +305,9 @@ class FencesContract:
             (FenceLost, write(TWO, Fence("f", 7))),
             (RowGone, write(TWO, ClearDue("nowhere"))),
             (RowGone, write(TWO, ClearReady("q", "nowhere"))),
+            (RowGone, write(TWO, ClearReady("q", "other", claim=7))),
+            (RowGone, write(TWO, PutReady("q", "other", claim=7))),
+            (FenceLost, write(TWO, Wake("nowhere", needed=True))),
         ]
         async with site.open() as log:
             rows: list[SideRow] = [
@@ -302,7 +316,8 @@ class FencesContract:
                 OpenFence("f"),
                 OpenFence("g"),
             ]
-            await log.append(write(ONE, *rows, SetDue("d", LATE), PutReady("q", "r")))
+            rows += [SetDue("d", LATE), *(PutReady("q", key) for key in ("r", "free", "other"))]
+            await log.append(write(ONE, *rows))
             before = await side_rows(log)
             for kind, wrong in reasons:
                 await refused(kind, log, write(ONE, *effects, events=2), wrong)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Sequence
+from dataclasses import astuple
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 from uuid import UUID
@@ -15,6 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from headwater.errors import Conflict, PayloadRefused
 from headwater.events.envelope import NewEvent, Stream
 from headwater.log.log import Log
+from headwater.log.ownership import WorkerRow
 from headwater.log.port import Claimed
 from headwater.log.side import (
     ClearDue,
@@ -24,12 +26,16 @@ from headwater.log.side import (
     GiveKey,
     NeedKey,
     OpenFence,
+    PutEntry,
     PutReady,
     SetDue,
     SideRow,
     TakeKey,
+    Trust,
     Wake,
+    WithdrawReady,
     claims,
+    is_repeatable,
 )
 from headwater.log.write import ANY, Write
 from headwater.testing.contract.facts import ONE, TENANT, THREE, TWO, everything, raw
@@ -42,18 +48,25 @@ MOMENT = datetime(2020, 1, 1, tzinfo=UTC)
 names = st.sampled_from(["f", "g"])
 holders = st.sampled_from(["me", "you"])
 booleans = st.booleans()
+workers = st.sampled_from(["w1", "w2"])
+some_workers = st.lists(workers, max_size=2)
+LABELS = ["", "paper"]
+claim_numbers = st.one_of(st.none(), st.integers(0, 2))
 side_rows: st.SearchStrategy[SideRow] = st.one_of(
     st.builds(TakeKey, names, holders),
     st.builds(NeedKey, names, holders),
     st.builds(GiveKey, names, holders, booleans),
-    st.builds(OpenFence, names),
+    st.builds(OpenFence, names, st.sampled_from(LABELS), st.one_of(st.none(), workers)),
     st.builds(CloseFence, names),
-    st.builds(Wake, names),
+    st.builds(Wake, names, booleans),
+    st.builds(Trust, names),
     st.builds(Fence, names, st.integers(0, 2)),
     st.builds(SetDue, names, st.just(MOMENT)),
     st.builds(ClearDue, names, booleans),
-    st.builds(PutReady, st.just("q"), names),
-    st.builds(ClearReady, st.just("q"), names, booleans),
+    st.builds(PutReady, st.just("q"), names, claim=claim_numbers),
+    st.builds(ClearReady, st.just("q"), names, booleans, claim_numbers),
+    st.builds(WithdrawReady, st.just("q"), names),
+    st.builds(PutEntry, st.just("papers"), names, holders, names),
 )
 told = st.builds(Told, st.integers(1, 60).map(lambda n: UUID(int=n)), st.integers(0, 1))
 asks = st.builds(
@@ -69,7 +82,7 @@ fresh_ids = st.integers(min_value=1000, max_value=2**64).map(lambda n: UUID(int=
 
 
 def is_well_formed(call: list[Ask]) -> bool:
-    """Whether a call passes the door: it has events, names no id twice, and changes no row twice."""
+    """Whether a call passes the door: it has events or may be repeated, names no id twice, and changes no row twice."""
     ids = [one.id for ask in call for one in ask.events]
     seen: set[tuple[str, ...]] = set()
     for ask in call:
@@ -78,7 +91,8 @@ def is_well_formed(call: list[Ask]) -> bool:
             if exclusive and name[0] != "fence" and name in seen:
                 return False
             seen.add(name)
-    return bool(ids) and len(ids) == len(set(ids))
+    rows = [row for ask in call for row in ask.rows]
+    return len(ids) == len(set(ids)) and bool(ids or (rows and all(map(is_repeatable, rows))))
 
 
 def as_write(ask: Ask) -> Write:
@@ -145,11 +159,66 @@ class LogMachine(RuleBasedStateMachine):
         claimed = self.run(self._claim(key))
         fence = self.model.fences.get(key)
         if fence:
-            fence[0] += 1
-        assert [(c.epoch, c.wakes) for c in claimed] == ([(fence[0], fence[1])] if fence else [])
+            fence.epoch, fence.holder = fence.epoch + 1, "worker"
+        assert [(c.epoch, c.wakes) for c in claimed] == ([(fence.epoch, fence.wakes)] if fence else [])
 
     async def _claim(self, key: str) -> Sequence[Claimed]:
         return await self.log.backend.claim(TENANT, [key], "worker")
+
+    @rule(key=names, behind=st.integers(0, 1))
+    def release(self, key: str, behind: int) -> None:
+        fence = self.model.fences.get(key)
+        if fence:
+            release = self.log.backend.release(TENANT, key, fence.epoch, fence.wakes - behind)
+            assert self.run(release) == (not behind)
+            if not behind:
+                fence.holder, fence.seen = None, fence.wakes
+
+    @rule(worker=workers)
+    def enrol(self, worker: str) -> None:
+        self.run(self.log.backend.enrol(WorkerRow(worker, "here", 10**12, b"")))
+        self.model.workers.add(worker)
+
+    @rule(worker=workers, suspects=booleans)
+    def take(self, worker: str, suspects: bool) -> None:  # noqa: FBT001 - drawn
+        taken = self.run(self.log.backend.take(worker, LABELS, 10, suspects=suspects))
+        assert self.model.may_take(worker, {fence.key for fence in taken}, suspects=suspects)
+        for _, key, label, epoch, wakes, trial, deaths in taken:
+            assert astuple(self.model.take(worker, key)) == (
+                epoch,
+                worker,
+                wakes,
+                wakes,
+                label,
+                trial,
+                deaths,
+            )
+
+    @rule(id=fresh_ids, key=names, worker=workers)
+    def work(self, id: UUID, key: str, worker: str) -> None:
+        """Something comes in, and a worker sees to it: what the rules alone seldom arrive at."""
+        self.enrol(worker)
+        rows = (OpenFence(key, "paper"), Wake(key), PutReady("q", key))
+        self.append([Ask(ONE, (Told(id, 0),), ANY, rows, False)])
+        self.woken(worker)
+        self.take(worker, False)
+        self.take(worker, True)
+        self.take_ready(worker)
+
+    @rule(worker=workers)
+    def woken(self, worker: str) -> None:
+        found = self.run(self.log.backend.woken(worker))
+        assert {row.key: (row.epoch, row.wakes) for row in found} == self.model.woken(worker)
+
+    @rule(worker=workers)
+    def take_ready(self, worker: str) -> None:
+        taken = self.run(self.log.backend.take_ready(worker, {"q": 10}))
+        assert {row.key: row.claim for row in taken} == self.model.take_ready(worker)
+
+    @rule(dead=some_workers, left=some_workers)
+    def sweep(self, dead: list[str], left: list[str]) -> None:
+        swept = self.run(self.log.backend.sweep(dead, left))
+        assert (sorted(swept.workers), *swept[1:]) == self.model.sweep({*dead}, {*left})
 
     @rule()
     def restart(self) -> None:
@@ -166,11 +235,14 @@ class LogMachine(RuleBasedStateMachine):
         assert there == [(e.stream, e.version, e.told.id, e.told.fact) for e in self.model.log]
         backend = self.log.backend
         keys = {key: holder for _, key, holder in await backend.keys(TENANT)}
-        fences = {row[1]: [row[2], row[4]] for row in await backend.fences(TENANT, ["f", "g"])}
+        fences = {row[1]: tuple(row[2:]) for row in await backend.fences(TENANT, ["f", "g"])}
+        assert fences == {key: astuple(fence) for key, fence in self.model.fences.items()}
         due = {row[1] for row in await backend.due(TENANT, by_now=False)}
-        ready = {row[2] for row in await backend.ready(TENANT, "q")}
-        expected = (self.model.keys, self.model.fences, self.model.due, self.model.ready)
-        assert (keys, fences, due, ready) == expected
+        ready = {row.key: (row.claim, row.holder) for row in await backend.ready(TENANT, "q")}
+        assert ready == {key: astuple(row) for key, row in self.model.ready.items()}
+        entries = {row.key: (row.label, row.status) for row in await backend.entries(TENANT, "papers")}
+        assert {row.id for row in await backend.workers()} == self.model.workers
+        assert (keys, due, entries) == (self.model.keys, self.model.due, self.model.entries)
 
     def teardown(self) -> None:
         try:

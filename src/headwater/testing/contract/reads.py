@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from headwater.errors import NewerSchema, PayloadMissing, Undecodable, UnknownEventType
-from headwater.events.envelope import NewEvent, RawEvent, Recorded, Stream
+from headwater.events.envelope import NewEvent, RawEvent, Recorded, StoredRow, Stream
 from headwater.log.log import Log, LogOptions
 from headwater.log.port import Data, Page, Query
 from headwater.log.write import Write
@@ -59,6 +59,22 @@ class ReadsContract:
                         assert found == expected[:limit], bounds
                         found = [e.version async for e in reader.stream(ONE, backward=True, **bounds)]
                         assert found == expected[::-1][:limit], bounds
+
+    @behaviour()
+    async def test_several_streams_are_read_at_once_each_from_its_version(self, site: Site) -> None:
+        async with site.open() as log:
+            for n in range(5):
+                await log.append(write(ONE), *([write(TWO)] if n % 2 else []))
+                await log.append(write(THEIRS))
+            starts = [(TWO, 1), (ONE, 3), (Stream("paper", "none"), 1), (THEIRS, 5), (ONE, 6), (ONE, 1)]
+            found = await log.backend.read_streams(starts, 3)
+            assert [[StoredRow(*row).version for row in rows] for rows in found] == [
+                *([1, 2], [3, 4, 5], [], [5], [], [1, 2, 3]),
+            ]
+            for (stream, _), rows in zip(starts, found, strict=True):
+                whole = [recorded.row async for recorded in log.stream(stream)]
+                assert all(tuple(row) == tuple(whole[StoredRow(*row).version - 1]) for row in rows)
+            assert list(await log.backend.read_streams([], 3)) == []
 
     @behaviour()
     async def test_the_log_is_filtered_by_each_of_its_columns_and_all_of_them(self, site: Site) -> None:

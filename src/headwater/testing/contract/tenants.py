@@ -7,7 +7,7 @@ from random import Random
 from headwater.errors import HeadwaterError
 from headwater.events.envelope import Stream
 from headwater.log.port import SnapshotRow
-from headwater.log.side import OpenFence, PutReady, SetDue, SideRow, TakeKey
+from headwater.log.side import OpenFence, PutEntry, PutReady, SetDue, SideRow, TakeKey
 from headwater.log.write import Write
 from headwater.testing.contract.behaviour import behaviour
 from headwater.testing.contract.facts import Noted, everything, positions, write
@@ -34,7 +34,10 @@ class TenantsContract:
     async def test_tenants_do_not_see_each_others_rows(self, site: Site) -> None:
         noise = Noted(text=Random(5).randbytes(70_000).hex())
         async with site.open() as log:
-            rows: list[SideRow] = [TakeKey("k", "me"), OpenFence("f"), SetDue("d", EARLY), PutReady("q", "r")]
+            rows: list[SideRow] = [
+                *(TakeKey("k", "me"), OpenFence("f"), SetDue("d", EARLY), PutReady("q", "r")),
+                PutEntry("papers", "p", "paper", "open"),
+            ]
             await log.append(Write(OURS, [noise], rows=rows))
             [event] = await everything(log)
             blob = event.blob or b""
@@ -49,6 +52,9 @@ class TenantsContract:
             assert list(await backend.fences("theirs", ["f"])) == []
             assert list(await backend.due("theirs")) == []
             assert list(await backend.ready("theirs", "q")) == []
+            assert list(await backend.entries("theirs", "papers")) == []
+            assert list(await backend.entries("theirs", "papers", keys=["p"])) == []
+            assert len(await backend.entries(None, "papers")) == 1
             assert list(await backend.claim("theirs", ["f"], "thief")) == []
             assert not await backend.release("theirs", "f", 0, 0)
             assert (await backend.fences("ours", ["f"]))[0][2:4] == (0, None)

@@ -200,7 +200,7 @@ class TogetherContract:
             pending = await log.submit(write(ONE))
             while not await log.version(ONE):
                 await asyncio.sleep(0.005)
-            assert pending.future.done()
+            assert (await pending).positions == [1]
 
     @behaviour()
     async def test_calls_that_name_the_same_rows_are_judged_one_after_the_other(self, site: Site) -> None:

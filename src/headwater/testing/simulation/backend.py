@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 from uuid import UUID
 
 from headwater.errors import LogUnavailable, OutcomeUnknown, StorageFull, StorageRefused
 from headwater.events.envelope import StoredRow, Stream
+from headwater.log.ownership import EntryRow, Swept, Taken, TakenReady, Woken, WorkerRow
 from headwater.log.port import (
     Backend,
     BatchRefused,
@@ -113,15 +114,30 @@ class SimulatedBackend:
         return outcomes
 
     async def claim(self, tenant: str, keys: Sequence[str], holder: str) -> Sequence[Claimed]:
-        fate = self._weather.next_fate()
-        claimed = await self._ask(lambda: self.inner.claim(tenant, keys, holder))
-        self._note(f"claimed {claimed}")
-        if fate:
-            raise OutcomeUnknown
-        return claimed
+        return await self._answer("claimed", lambda: self.inner.claim(tenant, keys, holder))
 
     async def release(self, tenant: str, key: str, epoch: int, wakes: int) -> bool:
         return await self._ask(lambda: self.inner.release(tenant, key, epoch, wakes))
+
+    async def enrol(self, worker: WorkerRow) -> None:
+        await self._answer("enrolled", lambda: self.inner.enrol(worker))
+
+    async def beat(self, worker: str, data: bytes) -> int | None:
+        return await self._answer("beat", lambda: self.inner.beat(worker, data))
+
+    async def sweep(self, dead: Sequence[str] = (), left: Sequence[str] = ()) -> Swept:
+        return await self._answer("swept", lambda: self.inner.sweep(dead, left))
+
+    async def take(
+        self, holder: str, labels: Sequence[str], limit: int, *, suspects: bool = False
+    ) -> Sequence[Taken]:
+        return await self._answer("took", lambda: self.inner.take(holder, labels, limit, suspects=suspects))
+
+    async def woken(self, holder: str, limit: int = 1000) -> Sequence[Woken]:
+        return await self._answer("woken", lambda: self.inner.woken(holder, limit))
+
+    async def take_ready(self, holder: str, wanted: Mapping[str, int]) -> Sequence[TakenReady]:
+        return await self._answer("took", lambda: self.inner.take_ready(holder, wanted))
 
     async def put_blobs(self, tenant: str, blobs: Sequence[tuple[bytes, bytes]]) -> None:
         await self._ask(lambda: self.inner.put_blobs(tenant, blobs))
@@ -151,6 +167,11 @@ class SimulatedBackend:
     async def read(self, query: Query) -> Page:
         return await self._ask(lambda: self.inner.read(query))
 
+    async def read_streams(
+        self, starts: Sequence[tuple[Stream, int]], limit: int
+    ) -> Sequence[Sequence[StoredRow]]:
+        return await self._ask(lambda: self.inner.read_streams(starts, limit))
+
     async def tail(self, shard: int) -> Place:
         return await self._ask(lambda: self.inner.tail(shard))
 
@@ -165,6 +186,26 @@ class SimulatedBackend:
 
     async def get_blobs(self, tenant: str, hashes: Sequence[bytes]) -> dict[bytes, bytes]:
         return await self._ask(lambda: self.inner.get_blobs(tenant, hashes))
+
+    async def workers(self) -> Sequence[WorkerRow]:
+        return await self._ask(self.inner.workers)
+
+    async def entries(
+        self,
+        tenant: str | None,
+        list: str,
+        *,
+        label: str | None = None,
+        statuses: Sequence[str] = (),
+        keys: Sequence[str] = (),
+        before: tuple[int, str] | None = None,
+        limit: int = 100,
+    ) -> Sequence[EntryRow]:
+        return await self._ask(
+            lambda: self.inner.entries(
+                tenant, list, label=label, statuses=statuses, keys=keys, before=before, limit=limit
+            )
+        )
 
     async def keys(self, tenant: str, prefix: str = "", limit: int = 1000) -> Sequence[HeldKey]:
         return await self._ask(lambda: self.inner.keys(tenant, prefix, limit))
@@ -184,6 +225,15 @@ class SimulatedBackend:
         return await self._ask(lambda: self.inner.load_snapshot(stream, name, fold_version, to_version))
 
     # Ways
+
+    async def _answer(self, what: str, job: Job[T]) -> T:
+        """Ask for a change whose answer may be lost though it was made."""
+        fate = self._weather.next_fate()
+        answer = await self._ask(job)
+        self._note(f"{what} {answer}")
+        if fate:
+            raise OutcomeUnknown
+        return answer
 
     async def _ask(self, job: Job[T]) -> T:
         if self._weather.has(Kind.UNAVAILABLE):

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 from uuid import UUID
 
 from headwater.errors import NotSupported
 from headwater.events.envelope import StoredRow, Stream
+from headwater.log.ownership import EntryRow, Swept, Taken, TakenReady, Woken, WorkerRow
 from headwater.log.port import (
     Backend,
     Call,
@@ -119,6 +120,26 @@ class ElsewhereBackend:
     async def release(self, tenant: str, key: str, epoch: int, wakes: int) -> bool:
         return self._real.run_now(self._there.release(tenant, key, epoch, wakes))
 
+    async def enrol(self, worker: WorkerRow) -> None:
+        self._real.run_now(self._there.enrol(worker))
+
+    async def beat(self, worker: str, data: bytes) -> int | None:
+        return self._real.run_now(self._there.beat(worker, data))
+
+    async def sweep(self, dead: Sequence[str] = (), left: Sequence[str] = ()) -> Swept:
+        return self._real.run_now(self._there.sweep(dead, left))
+
+    async def take(
+        self, holder: str, labels: Sequence[str], limit: int, *, suspects: bool = False
+    ) -> Sequence[Taken]:
+        return self._real.run_now(self._there.take(holder, labels, limit, suspects=suspects))
+
+    async def woken(self, holder: str, limit: int = 1000) -> Sequence[Woken]:
+        return self._real.run_now(self._there.woken(holder, limit))
+
+    async def take_ready(self, holder: str, wanted: Mapping[str, int]) -> Sequence[TakenReady]:
+        return self._real.run_now(self._there.take_ready(holder, wanted))
+
     async def put_blobs(self, tenant: str, blobs: Sequence[tuple[bytes, bytes]]) -> None:
         self._real.run(self._there.put_blobs(tenant, blobs))
 
@@ -156,6 +177,11 @@ class ElsewhereBackend:
     async def read(self, query: Query) -> Page:
         return self._real.run(self._there.read(query))
 
+    async def read_streams(
+        self, starts: Sequence[tuple[Stream, int]], limit: int
+    ) -> Sequence[Sequence[StoredRow]]:
+        return self._real.run(self._there.read_streams(starts, limit))
+
     async def tail(self, shard: int) -> Place:
         return self._real.run(self._there.tail(shard))
 
@@ -170,6 +196,26 @@ class ElsewhereBackend:
 
     async def get_blobs(self, tenant: str, hashes: Sequence[bytes]) -> dict[bytes, bytes]:
         return self._real.run(self._there.get_blobs(tenant, hashes))
+
+    async def workers(self) -> Sequence[WorkerRow]:
+        return self._real.run(self._there.workers())
+
+    async def entries(
+        self,
+        tenant: str | None,
+        list: str,
+        *,
+        label: str | None = None,
+        statuses: Sequence[str] = (),
+        keys: Sequence[str] = (),
+        before: tuple[int, str] | None = None,
+        limit: int = 100,
+    ) -> Sequence[EntryRow]:
+        return self._real.run(
+            self._there.entries(
+                tenant, list, label=label, statuses=statuses, keys=keys, before=before, limit=limit
+            )
+        )
 
     async def keys(self, tenant: str, prefix: str = "", limit: int = 1000) -> Sequence[HeldKey]:
         return self._real.run(self._there.keys(tenant, prefix, limit))

@@ -161,7 +161,7 @@ class _Side:
                 return f"{key} was not held by {holder}"
             case ["ClearDue", key, False] if key not in self.due:
                 return f"{key} was not due"
-            case ["ClearReady", _, key, False] if key not in self.ready:
+            case ["ClearReady", _, key, False, *_] if key not in self.ready:
                 return f"{key} was not ready"
             case ["Fence", key, _] if key not in self.wakes:
                 return f"{key} was not open"
@@ -181,11 +181,11 @@ class _Side:
                 self.due.pop(key, None)
             case ["PutReady", _, key, data, priority, at]:
                 self.ready[key] = (data, priority, at)
-            case ["ClearReady", _, key, _]:
+            case ["ClearReady", _, key, *_]:
                 self.ready.pop(key, None)
-            case ["OpenFence", key]:
+            case ["OpenFence", key, *_]:
                 self.wakes.setdefault(key, 0)
-            case ["Wake", key]:
+            case ["Wake", key, *_]:
                 if key in self.wakes:
                     self.wakes[key] += 1
             case _:

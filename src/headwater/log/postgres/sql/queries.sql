@@ -67,6 +67,16 @@ WHERE e.stream_id = $1 AND e.tenant = $2 AND e.stream_type = $3 AND e.version >=
     AND ($6::bigint IS NULL OR e.recorded_at <= $6)
 ORDER BY e.version DESC LIMIT $7
 
+-- name: streams
+-- Several streams at once, each from its version; the stream's number comes last.
+SELECT found.*, s.number FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[])
+    WITH ORDINALITY s(id, tenant, type, version, number)
+CROSS JOIN LATERAL (
+    SELECT {events} FROM headwater.events e
+    WHERE e.stream_id = s.id AND e.tenant = s.tenant AND e.stream_type = s.type AND e.version >= s.version
+    ORDER BY e.version LIMIT $5
+) found ORDER BY s.number, found.version
+
 -- name: version
 -- The version of a stream.
 SELECT e.version FROM headwater.events e
@@ -113,7 +123,7 @@ SELECT k.tenant, k.key, k.holder FROM headwater.keys k
 WHERE k.tenant = $1 AND k.key >= $2 AND starts_with(k.key, $2) ORDER BY k.key LIMIT $3
 
 -- name: fences
-SELECT f.tenant, f.key, f.epoch, f.holder, f.wakes, f.seen FROM headwater.fences f
+SELECT f.tenant, f.key, f.epoch, f.holder, f.wakes, f.seen, f.label, f.trial, f.deaths FROM headwater.fences f
 WHERE f.tenant = $1 AND f.key = ANY ($2::text[]) ORDER BY f.key
 
 -- name: due
@@ -124,9 +134,88 @@ ORDER BY d.at, d.tenant, d.key LIMIT $2
 
 -- name: ready
 -- A queue's ready rows, in the order in which they should be taken.
-SELECT r.tenant, r.queue, r.key, r.priority, r.at, r.data FROM headwater.ready r
-WHERE ($1::text IS NULL OR r.tenant = $1) AND r.queue = $2
-ORDER BY r.priority, r.at, r.tenant, r.key LIMIT $3
+SELECT * FROM (
+    (SELECT r.tenant, r.queue, r.key, r.priority, r.at, r.data, r.holder, r.claim FROM headwater.ready r
+     WHERE ($1::text IS NULL OR r.tenant = $1) AND r.queue = $2 AND r.holder IS NULL
+     ORDER BY r.priority, r.at, r.tenant, r.key LIMIT $3)
+    UNION ALL
+    (SELECT r.tenant, r.queue, r.key, r.priority, r.at, r.data, r.holder, r.claim FROM headwater.ready r
+     WHERE ($1::text IS NULL OR r.tenant = $1) AND r.queue = $2 AND r.holder IS NOT NULL)
+) found ORDER BY priority, at, tenant, key LIMIT $3
+
+-- name: entry
+-- The columns of an entry, in the order of EntryRow.
+e.tenant, e.list, e.key, e.label, e.status, e.at, e.data
+
+-- name: entries
+-- A page of a list, newest first: the newest of each status that there is, or that is asked for.
+WITH RECURSIVE there(status) AS (
+    (SELECT e.status FROM headwater.entries e WHERE e.list = $2 ORDER BY e.status LIMIT 1)
+    UNION ALL
+    SELECT (SELECT e.status FROM headwater.entries e WHERE e.list = $2 AND e.status > there.status
+            ORDER BY e.status LIMIT 1)
+    FROM there WHERE there.status IS NOT NULL
+)
+SELECT e.* FROM there CROSS JOIN LATERAL (
+    SELECT {entry} FROM headwater.entries e
+    WHERE e.list = $2 AND e.status = there.status AND (e.at, e.key) < ($5, $6)
+        AND ($1::text IS NULL OR e.tenant = $1) AND ($3::text IS NULL OR e.label = $3)
+    ORDER BY e.at DESC, e.key DESC LIMIT $7
+) e
+WHERE $4::text[] IS NULL OR there.status = ANY ($4)
+ORDER BY e.at DESC, e.key DESC LIMIT $7
+
+-- name: entries_of_tenant
+-- The same for one tenant, through the index that leaves the tenant 'default' out.
+WITH RECURSIVE there(status) AS (
+    (SELECT e.status FROM headwater.entries e WHERE e.tenant = $1 AND e.tenant <> 'default' AND e.list = $2
+     ORDER BY e.status LIMIT 1)
+    UNION ALL
+    SELECT (SELECT e.status FROM headwater.entries e
+            WHERE e.tenant = $1 AND e.tenant <> 'default' AND e.list = $2 AND e.status > there.status
+            ORDER BY e.status LIMIT 1)
+    FROM there WHERE there.status IS NOT NULL
+)
+SELECT e.* FROM there CROSS JOIN LATERAL (
+    SELECT {entry} FROM headwater.entries e
+    WHERE e.tenant = $1 AND e.tenant <> 'default' AND e.list = $2 AND e.status = there.status
+        AND (e.at, e.key) < ($5, $6) AND ($3::text IS NULL OR e.label = $3)
+    ORDER BY e.at DESC, e.key DESC LIMIT $7
+) e
+WHERE $4::text[] IS NULL OR there.status = ANY ($4)
+ORDER BY e.at DESC, e.key DESC LIMIT $7
+
+-- name: entries_of_keys
+-- Entries by their keys.
+SELECT {entry} FROM headwater.entries e
+WHERE e.list = $2 AND e.key = ANY ($8::text[]) AND ($1::text IS NULL OR e.tenant = $1)
+    AND ($3::text IS NULL OR e.label = $3) AND ($4::text[] IS NULL OR e.status = ANY ($4)) AND (e.at, e.key) < ($5, $6)
+ORDER BY e.at DESC, e.key DESC LIMIT $7
+
+-- name: enrol
+INSERT INTO headwater.workers (id, place, lease_us, data, enrolled_at, beat_at)
+SELECT $1, $2, $3, $4, now, now FROM headwater.now_us() now
+ON CONFLICT (id) DO UPDATE SET place = excluded.place, lease_us = excluded.lease_us, data = excluded.data,
+    enrolled_at = excluded.enrolled_at, beat_at = excluded.beat_at
+
+-- name: beat
+UPDATE headwater.workers w SET data = $2, beat_at = headwater.now_us() WHERE w.id = $1 RETURNING w.beat_at
+
+-- name: workers
+SELECT w.id, w.place, w.lease_us, w.data, w.enrolled_at, w.beat_at FROM headwater.workers w ORDER BY w.id
+
+-- name: sweep
+-- Free what the dead and the gone hold; see functions/60_owners.sql for this and the next three.
+SELECT workers, fences, ready FROM headwater.sweep($1, $2)
+
+-- name: take
+SELECT tenant, key, label, epoch, wakes, trial, deaths FROM headwater.take($1, $2, $3, $4)
+
+-- name: woken
+SELECT tenant, key, epoch, wakes FROM headwater.woken($1, $2)
+
+-- name: take_ready
+SELECT tenant, queue, key, claim, at, data FROM headwater.take_ready($1, $2, $3)
 
 -- name: save_snapshot
 INSERT INTO headwater.snapshots (tenant, stream_type, stream_id, name, fold_version, version, chain, encoding, state)
@@ -165,7 +254,7 @@ INSERT INTO headwater.tenants (tenant, shard)
 SELECT t, $2 FROM unnest($1::text[]) t ORDER BY t ON CONFLICT DO NOTHING
 
 -- name: restore_side
-SELECT headwater.apply_side($1, $2, $3, $4, $5, $6, $7, $8)
+SELECT headwater.apply_side($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
 
 -- name: restore_incarnation
 UPDATE headwater.log SET incarnation = $1
@@ -174,13 +263,13 @@ UPDATE headwater.log SET incarnation = $1
 -- A batch; see functions/20_append.sql.
 SELECT * FROM headwater.append(
     $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20,
-    $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37, $38, $39, $40)
+    $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37, $38, $39, $40, $41, $42)
 
 -- name: stage
 -- One call, into the program's own transaction; see functions/50_enlist.sql.
 SELECT headwater.stage(
     $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19,
-    $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37, $38)
+    $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37, $38, $39, $40)
 
 -- name: leave_token
 -- At the end of a program's transaction that has written something: its id, and the token that will say that it committed.

@@ -7,8 +7,8 @@ SELECT holder FROM hw_keys WHERE tenant = ?1 AND key = ?2;
 -- name: is_due
 SELECT 1 FROM hw_due WHERE tenant = ?1 AND key = ?2;
 
--- name: is_ready
-SELECT 1 FROM hw_ready WHERE tenant = ?1 AND queue = ?2 AND key = ?3;
+-- name: claim_of
+SELECT claim FROM hw_ready WHERE tenant = ?1 AND queue = ?2 AND key = ?3;
 
 -- name: take_key
 INSERT INTO hw_keys (tenant, key, holder) VALUES (?1, ?2, ?3);
@@ -17,13 +17,18 @@ INSERT INTO hw_keys (tenant, key, holder) VALUES (?1, ?2, ?3);
 DELETE FROM hw_keys WHERE tenant = ?1 AND key = ?2 AND holder = ?3;
 
 -- name: open_fence
-INSERT OR IGNORE INTO hw_fences (tenant, key) VALUES (?1, ?2);
+INSERT OR IGNORE INTO hw_fences (tenant, key, label, epoch, holder) VALUES (?1, ?2, ?3, ?4, ?5);
 
 -- name: close_fence
 DELETE FROM hw_fences WHERE tenant = ?1 AND key = ?2;
 
 -- name: wake
-UPDATE hw_fences SET wakes = wakes + 1 WHERE tenant = ?1 AND key = ?2;
+-- The first mark that is not seen says since when the fence waits.
+UPDATE hw_fences SET woken_at = CASE WHEN wakes = seen THEN ?3 ELSE woken_at END, wakes = wakes + 1
+WHERE tenant = ?1 AND key = ?2;
+
+-- name: trust
+UPDATE hw_fences SET trial = 0, deaths = 0 WHERE tenant = ?1 AND key = ?2;
 
 -- name: set_due
 INSERT OR REPLACE INTO hw_due (tenant, key, at, data) VALUES (?1, ?2, ?3, ?4);
@@ -32,26 +37,29 @@ INSERT OR REPLACE INTO hw_due (tenant, key, at, data) VALUES (?1, ?2, ?3, ?4);
 DELETE FROM hw_due WHERE tenant = ?1 AND key = ?2;
 
 -- name: put_ready
-INSERT OR REPLACE INTO hw_ready (tenant, queue, key, data, priority, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6);
+-- A row that is replaced goes on counting its claims.
+INSERT INTO hw_ready (tenant, queue, key, data, priority, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+ON CONFLICT (tenant, queue, key) DO UPDATE
+SET data = excluded.data, priority = excluded.priority, at = excluded.at, holder = NULL;
 
 -- name: clear_ready
-DELETE FROM hw_ready WHERE tenant = ?1 AND queue = ?2 AND key = ?3;
+DELETE FROM hw_ready WHERE tenant = ?1 AND queue = ?2 AND key = ?3 AND (?4 IS NULL OR claim = ?4);
 
--- name: claim
--- Raise a fence for a holder.
-UPDATE hw_fences SET epoch = epoch + 1, holder = ?3 WHERE tenant = ?1 AND key = ?2 RETURNING key, epoch, wakes;
+-- name: withdraw_ready
+DELETE FROM hw_ready WHERE tenant = ?1 AND queue = ?2 AND key = ?3 AND holder IS NULL;
 
--- name: release
--- Let go, unless the fence was raised or woken since.
-UPDATE hw_fences SET holder = NULL, seen = wakes WHERE tenant = ?1 AND key = ?2 AND epoch = ?3 AND wakes = ?4
-RETURNING key;
+-- name: put_entry
+-- An entry keeps the time of its first.
+INSERT INTO hw_entries (tenant, list, key, label, status, at, data) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+ON CONFLICT (tenant, list, key) DO UPDATE
+SET label = excluded.label, status = excluded.status, data = excluded.data;
 
 -- name: keys
 -- Held keys of a tenant in a range.
 SELECT tenant, key, holder FROM hw_keys WHERE tenant = ?1 AND key >= ?2 AND key < ?3 ORDER BY key LIMIT ?4;
 
 -- name: fence
-SELECT tenant, key, epoch, holder, wakes, seen FROM hw_fences WHERE tenant = ?1 AND key = ?2;
+SELECT tenant, key, epoch, holder, wakes, seen, label, trial, deaths FROM hw_fences WHERE tenant = ?1 AND key = ?2;
 
 -- name: due
 -- Due rows up to a time, soonest first.
@@ -62,11 +70,11 @@ SELECT tenant, key, at, data FROM hw_due WHERE at <= ?1 AND tenant = ?3 ORDER BY
 
 -- name: ready
 -- A queue's rows, by priority, then time.
-SELECT tenant, queue, key, priority, at, data FROM hw_ready WHERE queue = ?1
+SELECT tenant, queue, key, priority, at, data, holder, claim FROM hw_ready WHERE queue = ?1
 ORDER BY priority, at, tenant, key LIMIT ?2;
 
 -- name: ready_of_tenant
-SELECT tenant, queue, key, priority, at, data FROM hw_ready WHERE queue = ?1 AND tenant = ?3
+SELECT tenant, queue, key, priority, at, data, holder, claim FROM hw_ready WHERE queue = ?1 AND tenant = ?3
 ORDER BY priority, at, tenant, key LIMIT ?2;
 
 -- name: save_snapshot

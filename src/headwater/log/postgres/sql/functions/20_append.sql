@@ -12,9 +12,10 @@
 -- * The tail is the last entry of the index on (shard, position). There is no counter row, so nothing that old
 --   snapshots could make slow, and a rolled back append has used no position.
 -- * The clock is read below the lock and never taken to be before the last event's.
--- * Locks are taken in one order: the shard, then fences by key. A claim (40_claims.sql) locks fences in the same order
---   and nothing else, so a claim and a fenced append wait for each other and never pass. Keys, due and ready rows
---   change only here, below the lock.
+-- * Locks are taken in one order: the shard, then fences by key, then ready rows by key. A claim (40_claims.sql) locks
+--   fences in the same order and nothing else, so a claim and a fenced append wait for each other and never pass; so it
+--   is with ready rows and those who take them (60_owners.sql). Keys, due rows and entries change only here, below the
+--   lock.
 -- * Group commit sees to it that no two calls of a batch change the same side row or name the same id, so one query of
 --   each kind answers for the whole batch. Only stream versions depend on earlier calls, and those the loop tracks.
 -- * An attempt whose connection was lost may still be under way, and reach the lock after the attempt that was made in its
@@ -37,11 +38,11 @@ CREATE OR REPLACE FUNCTION headwater.append(
     actors text[], traceparents text[], encodings text[], datas bytea[], metadatas bytea[], blobs bytea[],
     digests bytea[],
     side_calls int[], side_tenants text[], side_kinds text[], side_keys text[], side_names text[],
-    side_numbers bigint[], side_priorities int[], side_datas bytea[],
+    side_numbers bigint[], side_priorities int[], side_datas bytea[], side_labels text[], side_statuses text[],
     new_tenants text[], careful boolean, acting text[],
     attempt uuid DEFAULT NULL, voids uuid[] DEFAULT NULL,
     OUT last_position bigint, OUT heads bigint[],
-    OUT positions bigint[], OUT versions bigint[], OUT known boolean[], OUT refused jsonb
+    OUT positions bigint[], OUT versions bigint[], OUT known boolean[], OUT refused jsonb, OUT recorded_at bigint
 )
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
     SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off
@@ -49,7 +50,6 @@ CREATE OR REPLACE FUNCTION headwater.append(
 AS $$
 DECLARE
     chain bytea;
-    now_us bigint;
     now_bytes bytea;
     clean boolean;
     has_side CONSTANT boolean := cardinality(side_kinds) > 0;
@@ -90,7 +90,7 @@ BEGIN
         NOT h.moved AND NOT EXISTS (
             SELECT FROM unnest(event_ids, event_streams) i(id, stream)
             JOIN headwater.events k ON k.event_id = i.id AND k.tenant = stream_tenants[i.stream])
-    INTO last_position, chain, now_us, heads, clean
+    INTO last_position, chain, recorded_at, heads, clean
     FROM headwater.place(shard) p, (
         SELECT array_agg(v.head) AS heads, coalesce(bool_or(v.head <> v.expected), false) AS moved FROM (
             SELECT s.expected, coalesce((
@@ -112,12 +112,13 @@ BEGIN
             write_skips, write_ends, event_streams, event_offsets, event_ids, event_types, schema_versions,
             spec_versions, occurred_ats, run_ids, correlation_ids, causation_ids, actors, traceparents, encodings,
             datas, metadatas, blobs, digests, side_calls, side_tenants, side_kinds, side_keys, side_names,
-            side_numbers, side_priorities, side_datas, last_position, chain, now_us, heads) j;
+            side_numbers, side_priorities, side_datas, side_labels, side_statuses, last_position, chain, recorded_at,
+            heads) j;
         RETURN;
     END IF;
 
     -- Nothing is in the way of any call. The chain is the one thing that is made event by event.
-    now_bytes := int8send(now_us);
+    now_bytes := int8send(recorded_at);
     FOR e IN 1 .. cardinality(digests) LOOP
         chain := sha256(chain || int8send(last_position + e) || int8send(heads[event_streams[e]] + event_offsets[e])
                         || now_bytes || digests[e]);
@@ -128,8 +129,8 @@ BEGIN
         position, version, occurred_at, recorded_at, event_id, schema_version, spec_version, shard, tenant, stream_type,
         stream_id, type, encoding, digest, chain, run_id, correlation_id, causation_id, actor, traceparent, blob,
         metadata, data)
-    SELECT last_position + n.i, heads[n.stream] + n.stream_offset, n.occurred_at, now_us, n.event_id, n.schema_version,
-        n.spec_version, append.shard, stream_tenants[n.stream], stream_types[n.stream], stream_ids[n.stream], n.type,
+    SELECT last_position + n.i, heads[n.stream] + n.stream_offset, n.occurred_at, append.recorded_at, n.event_id,
+        n.schema_version, n.spec_version, append.shard, stream_tenants[n.stream], stream_types[n.stream], stream_ids[n.stream], n.type,
         n.encoding, n.digest, n.chain, n.run_id, n.correlation_id, n.causation_id, n.actor, n.traceparent, n.blob,
         n.metadata, n.data
     FROM unnest(event_streams, event_offsets, chains, event_ids, event_types, schema_versions, spec_versions,
@@ -139,8 +140,8 @@ BEGIN
           correlation_id, causation_id, actor, traceparent, encoding, data, metadata, blob, digest, i);
 
     IF has_side THEN
-        PERFORM headwater.apply_side(now_us, side_tenants, side_kinds, side_keys, side_names, side_numbers,
-                                     side_priorities, side_datas);
+        PERFORM headwater.apply_side(recorded_at, side_tenants, side_kinds, side_keys, side_names, side_numbers,
+                                     side_priorities, side_datas, side_labels, side_statuses);
     END IF;
 END
 $$;
@@ -156,7 +157,7 @@ CREATE OR REPLACE FUNCTION headwater.judge(
     actors text[], traceparents text[], encodings text[], datas bytea[], metadatas bytea[], blobs bytea[],
     digests bytea[],
     side_calls int[], side_tenants text[], side_kinds text[], side_keys text[], side_names text[],
-    side_numbers bigint[], side_priorities int[], side_datas bytea[],
+    side_numbers bigint[], side_priorities int[], side_datas bytea[], side_labels text[], side_statuses text[],
     last_position bigint, last_chain bytea, now_us bigint, heads bigint[],
     OUT positions bigint[], OUT versions bigint[], OUT known boolean[], OUT refused jsonb
 )
@@ -342,10 +343,10 @@ BEGIN
                 now_us, side_tenants,
                 (SELECT array_agg(CASE WHEN accepted[s.call] THEN s.kind END ORDER BY s.i)
                  FROM unnest(side_calls, side_kinds) WITH ORDINALITY s(call, kind, i)),
-                side_keys, side_names, side_numbers, side_priorities, side_datas);
+                side_keys, side_names, side_numbers, side_priorities, side_datas, side_labels, side_statuses);
         ELSE
             PERFORM headwater.apply_side(now_us, side_tenants, side_kinds, side_keys, side_names, side_numbers,
-                                         side_priorities, side_datas);
+                                         side_priorities, side_datas, side_labels, side_statuses);
         END IF;
     END IF;
 END

@@ -13,11 +13,12 @@ DECLARE
     guards jsonb[];
     refusal record;
 BEGIN
-    IF side_kinds && ARRAY['fence', 'close', 'wake', 'wake_opened'] THEN
+    IF side_kinds && ARRAY['fence', 'close', 'wake', 'wake!', 'wake_opened', 'need_fence', 'trust'] THEN
         PERFORM FROM headwater.fences f
         JOIN (SELECT DISTINCT s.tenant COLLATE "C" AS tenant, s.key COLLATE "C" AS key
               FROM unnest(side_tenants, side_kinds, side_keys) s(tenant, kind, key)
-              WHERE s.kind IN ('fence', 'close', 'wake', 'wake_opened')) s USING (tenant, key)
+              WHERE s.kind IN ('fence', 'close', 'wake', 'wake!', 'wake_opened', 'need_fence', 'trust')) s
+            USING (tenant, key)
         ORDER BY f.tenant, f.key FOR NO KEY UPDATE OF f;
         FOR refusal IN
             SELECT s.i, s.call, jsonb_build_object('error', 'FenceLost', 'key', s.key, 'expected', s.number,
@@ -25,7 +26,9 @@ BEGIN
             FROM unnest(side_calls, side_tenants, side_kinds, side_keys, side_numbers)
                 WITH ORDINALITY s(call, tenant, kind, key, number, i)
             LEFT JOIN headwater.fences f ON f.tenant = s.tenant AND f.key = s.key
-            WHERE s.kind = 'fence' AND f.epoch IS DISTINCT FROM s.number
+            WHERE CASE s.kind WHEN 'fence' THEN f.epoch IS DISTINCT FROM s.number
+                              WHEN 'wake!' THEN f.epoch IS NULL
+                              WHEN 'need_fence' THEN f.epoch IS NULL END
             ORDER BY s.i DESC
         LOOP
             guards := coalesce(guards, none);
@@ -52,18 +55,29 @@ BEGIN
             END IF;
         END LOOP;
     END IF;
-    IF side_kinds && ARRAY['clear_due', 'clear_ready'] THEN
+    IF side_kinds && ARRAY['clear_ready', 'need_ready'] THEN
+        PERFORM FROM headwater.ready r
+        JOIN (SELECT DISTINCT s.tenant COLLATE "C" AS tenant, s.name COLLATE "C" AS queue, s.key COLLATE "C" AS key
+              FROM unnest(side_tenants, side_kinds, side_names, side_keys) s(tenant, kind, name, key)
+              WHERE s.kind IN ('clear_ready', 'need_ready')) s USING (tenant, queue, key)
+        ORDER BY r.tenant, r.queue, r.key FOR UPDATE OF r;
+    END IF;
+    IF side_kinds && ARRAY['clear_due', 'clear_ready', 'need_ready'] THEN
         FOR refusal IN
             SELECT s.i, s.call, jsonb_build_object(
                 'error', 'RowGone', 'kind', CASE s.kind WHEN 'clear_due' THEN 'due' ELSE 'ready' END,
                 'key', CASE s.kind WHEN 'clear_due' THEN s.key ELSE s.name || '/' || s.key END, 'order', s.i) AS facts
-            FROM unnest(side_calls, side_tenants, side_kinds, side_keys, side_names)
-                WITH ORDINALITY s(call, tenant, kind, key, name, i)
+            FROM unnest(side_calls, side_tenants, side_kinds, side_keys, side_names, side_numbers)
+                WITH ORDINALITY s(call, tenant, kind, key, name, number, i)
             WHERE CASE s.kind
                 WHEN 'clear_due' THEN NOT EXISTS (
                     SELECT FROM headwater.due d WHERE d.tenant = s.tenant AND d.key = s.key)
                 WHEN 'clear_ready' THEN NOT EXISTS (
-                    SELECT FROM headwater.ready r WHERE r.tenant = s.tenant AND r.queue = s.name AND r.key = s.key) END
+                    SELECT FROM headwater.ready r WHERE r.tenant = s.tenant AND r.queue = s.name AND r.key = s.key
+                        AND r.claim = coalesce(s.number, r.claim))
+                WHEN 'need_ready' THEN NOT EXISTS (
+                    SELECT FROM headwater.ready r WHERE r.tenant = s.tenant AND r.queue = s.name AND r.key = s.key
+                        AND r.claim = s.number) END
             ORDER BY s.i DESC
         LOOP
             guards := coalesce(guards, none);
@@ -79,11 +93,14 @@ $$;
 -- Change the side rows of the calls that were accepted; a kind of NULL belongs to one that was not.
 CREATE OR REPLACE FUNCTION headwater.apply_side(
     now_us bigint, side_tenants text[], side_kinds text[], side_keys text[], side_names text[], side_numbers bigint[],
-    side_priorities int[], side_datas bytea[]
+    side_priorities int[], side_datas bytea[], side_labels text[], side_statuses text[]
 ) RETURNS void
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
+    IF side_kinds <@ ARRAY['fence'] THEN
+        RETURN;
+    END IF;
     IF side_kinds && ARRAY['give', 'give?'] THEN
         DELETE FROM headwater.keys k
         USING unnest(side_tenants, side_kinds, side_keys, side_names) s(tenant, kind, key, name)
@@ -98,20 +115,29 @@ BEGIN
         DELETE FROM headwater.fences f USING unnest(side_tenants, side_kinds, side_keys) s(tenant, kind, key)
         WHERE s.kind = 'close' AND f.tenant = s.tenant AND f.key = s.key;
     END IF;
-    IF side_kinds && ARRAY['wake'] THEN
-        UPDATE headwater.fences f SET wakes = f.wakes + s.wakes
+    IF side_kinds && ARRAY['trust'] THEN
+        UPDATE headwater.fences f SET trial = 0, deaths = 0
+        FROM (SELECT DISTINCT s.tenant, s.key FROM unnest(side_tenants, side_kinds, side_keys) s(tenant, kind, key)
+              WHERE s.kind = 'trust') s
+        WHERE f.tenant = s.tenant AND f.key = s.key AND (f.trial > 0 OR f.deaths > 0);
+    END IF;
+    IF side_kinds && ARRAY['wake', 'wake!'] THEN
+        UPDATE headwater.fences f SET wakes = f.wakes + s.wakes,
+            woken_at = CASE WHEN f.wakes = f.seen THEN now_us ELSE f.woken_at END
         FROM (SELECT s.tenant, s.key, count(*) AS wakes
               FROM unnest(side_tenants, side_kinds, side_keys) s(tenant, kind, key)
-              WHERE s.kind = 'wake' GROUP BY s.tenant, s.key) s
+              WHERE s.kind IN ('wake', 'wake!') GROUP BY s.tenant, s.key) s
         WHERE f.tenant = s.tenant AND f.key = s.key;
     END IF;
     IF side_kinds && ARRAY['open'] THEN
-        INSERT INTO headwater.fences (tenant, key)
-        SELECT s.tenant, s.key FROM unnest(side_tenants, side_kinds, side_keys) s(tenant, kind, key)
+        INSERT INTO headwater.fences (tenant, key, epoch, label, holder)
+        SELECT s.tenant, s.key, CASE WHEN s.name IS NULL THEN 0 ELSE 1 END, coalesce(s.label, ''), s.name
+        FROM unnest(side_tenants, side_kinds, side_keys, side_names, side_labels) s(tenant, kind, key, name, label)
         WHERE s.kind = 'open' ON CONFLICT DO NOTHING;
     END IF;
     IF side_kinds && ARRAY['wake_opened'] THEN
-        UPDATE headwater.fences f SET wakes = f.wakes + s.wakes
+        UPDATE headwater.fences f SET wakes = f.wakes + s.wakes,
+            woken_at = CASE WHEN f.wakes = f.seen THEN now_us ELSE f.woken_at END
         FROM (SELECT s.tenant, s.key, count(*) AS wakes
               FROM unnest(side_tenants, side_kinds, side_keys) s(tenant, kind, key)
               WHERE s.kind = 'wake_opened' GROUP BY s.tenant, s.key) s
@@ -130,8 +156,15 @@ BEGIN
     END IF;
     IF side_kinds && ARRAY['clear_ready', 'clear_ready?'] THEN
         DELETE FROM headwater.ready r
+        USING unnest(side_tenants, side_kinds, side_keys, side_names, side_numbers) s(tenant, kind, key, name, number)
+        WHERE s.kind IN ('clear_ready', 'clear_ready?') AND r.tenant = s.tenant AND r.queue = s.name AND r.key = s.key
+            AND r.claim = coalesce(s.number, r.claim);
+    END IF;
+    IF side_kinds && ARRAY['withdraw_ready'] THEN
+        DELETE FROM headwater.ready r
         USING unnest(side_tenants, side_kinds, side_keys, side_names) s(tenant, kind, key, name)
-        WHERE s.kind IN ('clear_ready', 'clear_ready?') AND r.tenant = s.tenant AND r.queue = s.name AND r.key = s.key;
+        WHERE s.kind = 'withdraw_ready' AND r.tenant = s.tenant AND r.queue = s.name AND r.key = s.key
+            AND r.holder IS NULL;
     END IF;
     IF side_kinds && ARRAY['put_ready'] THEN
         INSERT INTO headwater.ready (tenant, queue, key, priority, at, data)
@@ -140,7 +173,16 @@ BEGIN
             s(tenant, kind, key, name, number, priority, data)
         WHERE s.kind = 'put_ready'
         ON CONFLICT (tenant, queue, key)
-            DO UPDATE SET priority = excluded.priority, at = excluded.at, data = excluded.data;
+            DO UPDATE SET priority = excluded.priority, at = excluded.at, data = excluded.data, holder = NULL;
+    END IF;
+    IF side_kinds && ARRAY['put_entry'] THEN
+        INSERT INTO headwater.entries (tenant, list, key, at, label, status, data)
+        SELECT s.tenant, s.name, s.key, now_us, s.label, s.status, s.data
+        FROM unnest(side_tenants, side_kinds, side_keys, side_names, side_datas, side_labels, side_statuses)
+            s(tenant, kind, key, name, data, label, status)
+        WHERE s.kind = 'put_entry'
+        ON CONFLICT (list, key, tenant)
+            DO UPDATE SET label = excluded.label, status = excluded.status, data = excluded.data;
     END IF;
 END
 $$;

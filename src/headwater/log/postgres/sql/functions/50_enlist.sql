@@ -19,7 +19,7 @@ CREATE OR REPLACE FUNCTION headwater.stage(
     actors text[], traceparents text[], encodings text[], datas bytea[], metadatas bytea[], blobs bytea[],
     digests bytea[],
     side_calls int[], side_tenants text[], side_kinds text[], side_keys text[], side_names text[],
-    side_numbers bigint[], side_priorities int[], side_datas bytea[],
+    side_numbers bigint[], side_priorities int[], side_datas bytea[], side_labels text[], side_statuses text[],
     new_tenants text[], careful boolean, acting text[]
 ) RETURNS void
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -37,7 +37,7 @@ BEGIN
         write_expects, write_skips, write_ends, event_streams, event_offsets, event_ids, event_types, schema_versions,
         spec_versions, occurred_ats, run_ids, correlation_ids, causation_ids, actors, traceparents, encodings, datas,
         metadatas, blobs, digests, side_calls, side_tenants, side_kinds, side_keys, side_names, side_numbers,
-        side_priorities, side_datas, new_tenants, careful)
+        side_priorities, side_datas, side_labels, side_statuses, new_tenants, careful)
     VALUES (
         stage.stream_tenants[1], stage.shard, stage.stream_tenants, stage.stream_types, stage.stream_ids,
         stage.stream_heads, stage.call_ends, stage.write_streams, stage.write_expects, stage.write_skips,
@@ -45,8 +45,8 @@ BEGIN
         stage.schema_versions, stage.spec_versions, stage.occurred_ats, stage.run_ids, stage.correlation_ids,
         stage.causation_ids, stage.actors, stage.traceparents, stage.encodings, stage.datas, stage.metadatas,
         stage.blobs, stage.digests, stage.side_calls, stage.side_tenants, stage.side_kinds, stage.side_keys,
-        stage.side_names, stage.side_numbers, stage.side_priorities, stage.side_datas, stage.new_tenants,
-        stage.careful);
+        stage.side_names, stage.side_numbers, stage.side_priorities, stage.side_datas, stage.side_labels,
+        stage.side_statuses, stage.new_tenants, stage.careful);
 END
 $$;
 
@@ -83,7 +83,7 @@ BEGIN
             s.event_types, s.schema_versions, s.spec_versions, s.occurred_ats, s.run_ids, s.correlation_ids,
             s.causation_ids, s.actors, s.traceparents, s.encodings, s.datas, s.metadatas, s.blobs, s.digests,
             s.side_calls, s.side_tenants, s.side_kinds, s.side_keys, s.side_names, s.side_numbers, s.side_priorities,
-            s.side_datas, s.new_tenants, s.careful, acting);
+            s.side_datas, s.side_labels, s.side_statuses, s.new_tenants, s.careful, acting);
         IF outcome.refused IS NOT NULL THEN
             facts := outcome.refused -> 0;
             IF facts ? 'stream' THEN

@@ -1,8 +1,8 @@
 -- The log, its side rows, and who may see what.
 --
 -- Events are only ever inserted: no row of the log is updated, so an old snapshot does not slow appends down.
--- Every table begins with the tenant and has row-level security forced, on its owner too:
---   headwater_worker  crosses tenants: the engine and the projector
+-- What belongs to a tenant begins with it. Every table has row-level security forced, on its owner too:
+--   headwater_worker  crosses tenants: the engine and the projector; it alone sees the workers
 --   headwater_server  sees the tenants that its transaction has named with headwater.act_for
 --   headwater_tail    reads position, chain and time of events and nothing else; owns headwater.place
 
@@ -75,9 +75,19 @@ CREATE TABLE headwater.fences (
     epoch bigint NOT NULL DEFAULT 0,
     wakes bigint NOT NULL DEFAULT 0,
     seen bigint NOT NULL DEFAULT 0,
-    holder text,
+    woken_at bigint NOT NULL DEFAULT 0,
+    trial integer NOT NULL DEFAULT 0,
+    deaths integer NOT NULL DEFAULT 0,
+    label text COLLATE "C" NOT NULL DEFAULT '',
+    holder text COLLATE "C",
     PRIMARY KEY (tenant, key)
 ) WITH (fillfactor = 60);
+-- Who looks for work finds what is free and woken, what is theirs and woken, and whose owner may be gone: see
+-- functions/60_owners.sql.
+CREATE INDEX fences_free ON headwater.fences (label, (trial > 0), woken_at, tenant, key)
+    WHERE holder IS NULL AND wakes > seen;
+CREATE INDEX fences_woken ON headwater.fences (holder, tenant, key) WHERE holder IS NOT NULL AND wakes > seen;
+CREATE INDEX fences_held ON headwater.fences (holder) WHERE holder IS NOT NULL;
 
 CREATE TABLE headwater.due (
     tenant text COLLATE "C" NOT NULL CHECK (tenant <> ''),
@@ -94,10 +104,37 @@ CREATE TABLE headwater.ready (
     key text COLLATE "C" NOT NULL,
     priority integer NOT NULL,
     at bigint NOT NULL,
+    claim bigint NOT NULL DEFAULT 0,
+    holder text COLLATE "C",
     data bytea NOT NULL,
     PRIMARY KEY (tenant, queue, key)
 );
-CREATE INDEX ready_by_order ON headwater.ready (queue, priority, at, tenant, key);
+CREATE INDEX ready_free ON headwater.ready (queue, priority, at, tenant, key) WHERE holder IS NULL;
+CREATE INDEX ready_held ON headwater.ready (holder, queue) WHERE holder IS NOT NULL;
+
+-- What lists show. An entry is put at a thing's beginning and at its end; labels are looked through, not indexed.
+CREATE TABLE headwater.entries (
+    tenant text COLLATE "C" NOT NULL CHECK (tenant <> ''),
+    list text COLLATE "C" NOT NULL,
+    key text COLLATE "C" NOT NULL,
+    at bigint NOT NULL,
+    label text COLLATE "C" NOT NULL,
+    status text COLLATE "C" NOT NULL,
+    data bytea NOT NULL,
+    PRIMARY KEY (list, key, tenant)
+);
+CREATE INDEX entries_by_status ON headwater.entries (list, status, at, key);
+CREATE INDEX entries_by_tenant ON headwater.entries (tenant, list, status, at, key) WHERE tenant <> 'default';
+
+-- The workers that hold fences and ready rows, of whatever tenants.
+CREATE TABLE headwater.workers (
+    id text COLLATE "C" PRIMARY KEY,
+    place text NOT NULL,
+    lease_us bigint NOT NULL,
+    enrolled_at bigint NOT NULL,
+    beat_at bigint NOT NULL,
+    data bytea NOT NULL
+);
 
 CREATE TABLE headwater.blobs (
     tenant text COLLATE "C" NOT NULL CHECK (tenant <> ''),
@@ -133,7 +170,7 @@ CREATE UNLOGGED TABLE headwater.staged (
     actors text[], traceparents text[], encodings text[], datas bytea[], metadatas bytea[], blobs bytea[],
     digests bytea[],
     side_calls int[], side_tenants text[], side_kinds text[], side_keys text[], side_names text[],
-    side_numbers bigint[], side_priorities int[], side_datas bytea[],
+    side_numbers bigint[], side_priorities int[], side_datas bytea[], side_labels text[], side_statuses text[],
     new_tenants text[], careful boolean,
     PRIMARY KEY (xact, number)
 );
@@ -162,8 +199,8 @@ DO $$
 DECLARE
     t text;
 BEGIN
-    FOREACH t IN ARRAY ARRAY['log', 'migrations', 'tenants', 'events', 'keys', 'fences', 'due', 'ready', 'blobs',
-                             'snapshots', 'staged', 'voided', 'commits'] LOOP
+    FOREACH t IN ARRAY ARRAY['log', 'migrations', 'tenants', 'events', 'keys', 'fences', 'due', 'ready', 'entries', 'blobs',
+                             'snapshots', 'staged', 'voided', 'commits', 'workers'] LOOP
         EXECUTE format('ALTER TABLE headwater.%I ENABLE ROW LEVEL SECURITY', t);
         EXECUTE format('ALTER TABLE headwater.%I FORCE ROW LEVEL SECURITY', t);
         EXECUTE format('CREATE POLICY worker ON headwater.%I TO headwater_worker USING (true) WITH CHECK (true)', t);
@@ -172,7 +209,7 @@ BEGIN
             EXECUTE format('GRANT SELECT ON headwater.%I TO headwater_worker, headwater_server', t);
         ELSIF t IN ('voided', 'commits') THEN
             EXECUTE format('CREATE POLICY server ON headwater.%I TO headwater_server USING (true)', t);
-        ELSE
+        ELSIF t <> 'workers' THEN
             EXECUTE format(
                 'CREATE POLICY server ON headwater.%I TO headwater_server'
                 ' USING (tenant = ANY ((SELECT headwater.acting_for())::text[]))', t);
@@ -184,8 +221,9 @@ $$;
 GRANT UPDATE (incarnation) ON headwater.log TO headwater_worker;
 GRANT SELECT, INSERT ON headwater.events, headwater.tenants, headwater.blobs TO headwater_worker, headwater_server;
 GRANT SELECT, INSERT, UPDATE, DELETE
-    ON headwater.keys, headwater.fences, headwater.due, headwater.ready, headwater.snapshots
+    ON headwater.keys, headwater.fences, headwater.due, headwater.ready, headwater.entries, headwater.snapshots
     TO headwater_worker, headwater_server;
+GRANT SELECT, INSERT, UPDATE, DELETE ON headwater.workers TO headwater_worker;
 GRANT SELECT, INSERT, UPDATE, DELETE ON headwater.commits TO headwater_worker, headwater_server;
 GRANT SELECT, INSERT, DELETE ON headwater.staged, headwater.voided TO headwater_worker, headwater_server;
 GRANT SELECT (shard, position, chain, recorded_at) ON headwater.events TO headwater_tail;

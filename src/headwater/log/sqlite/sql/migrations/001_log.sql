@@ -70,8 +70,20 @@ CREATE TABLE hw_fences (
     holder TEXT,
     wakes INTEGER NOT NULL DEFAULT 0,
     seen INTEGER NOT NULL DEFAULT 0,
+    label TEXT NOT NULL DEFAULT '',
+    trial INTEGER NOT NULL DEFAULT 0,
+    deaths INTEGER NOT NULL DEFAULT 0,
+    woken_at INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (tenant, key)
 ) STRICT, WITHOUT ROWID;
+
+-- Each holds only what its question is about: free and woken, free and woken and suspect, held and woken, held.
+CREATE INDEX hw_fences_free ON hw_fences (label, woken_at, tenant, key)
+    WHERE holder IS NULL AND wakes > seen AND trial = 0;
+CREATE INDEX hw_fences_suspect ON hw_fences (label, woken_at, tenant, key, trial)
+    WHERE holder IS NULL AND wakes > seen AND trial > 0;
+CREATE INDEX hw_fences_woken ON hw_fences (holder, tenant, key) WHERE holder IS NOT NULL AND wakes > seen;
+CREATE INDEX hw_fences_held ON hw_fences (holder) WHERE holder IS NOT NULL;
 
 CREATE TABLE hw_due (
     tenant TEXT NOT NULL,
@@ -89,11 +101,40 @@ CREATE TABLE hw_ready (
     key TEXT NOT NULL,
     priority INTEGER NOT NULL,
     at INTEGER NOT NULL,
+    holder TEXT,
+    claim INTEGER NOT NULL DEFAULT 0,
     data BLOB NOT NULL,
     PRIMARY KEY (tenant, queue, key)
 ) STRICT;
 
 CREATE INDEX hw_ready_by_order ON hw_ready (queue, priority, at, tenant, key);
+CREATE INDEX hw_ready_free ON hw_ready (queue, priority, at, tenant, key) WHERE holder IS NULL;
+CREATE INDEX hw_ready_held ON hw_ready (holder) WHERE holder IS NOT NULL;
+
+-- Few and short-lived: one a process. Times are of the log's clock.
+CREATE TABLE hw_workers (
+    id TEXT PRIMARY KEY,
+    place TEXT NOT NULL,
+    lease_us INTEGER NOT NULL,
+    data BLOB NOT NULL,
+    enrolled_at INTEGER NOT NULL,
+    beat_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- What lists show. A list is read by tenant, newest first, all of it or those of a status.
+CREATE TABLE hw_entries (
+    tenant TEXT NOT NULL,
+    list TEXT NOT NULL,
+    key TEXT NOT NULL,
+    label TEXT NOT NULL,
+    status TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    data BLOB NOT NULL,
+    PRIMARY KEY (tenant, list, key)
+) STRICT;
+
+CREATE INDEX hw_entries_by_time ON hw_entries (tenant, list, at, key);
+CREATE INDEX hw_entries_by_status ON hw_entries (tenant, list, status, at, key);
 
 CREATE TABLE hw_snapshots (
     tenant TEXT NOT NULL,

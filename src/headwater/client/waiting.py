@@ -1,0 +1,130 @@
+"""Waiting for runs to end: one reader of the log for all who wait.
+
+A run that ends in this process is told of by its engine. For the others the log is followed, from before the first look
+at the run: so its end is seen either by that look, or by the reader.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Final, cast
+
+import orjson
+
+from headwater.client.handle import RunEnd
+from headwater.errors import HeadwaterError, LogClosed
+from headwater.events.model import Event
+from headwater.log.log import Log
+from headwater.runs.reading import RunReader
+from headwater.runs.rows import STREAM_TYPE
+
+LOGGER: Final = logging.getLogger("headwater.client")
+_ENDS: Final = ("run_completed", "run_failed", "run_cancelled")
+_REMEMBERED: Final = 1000
+_PATIENCE: Final = 2.0
+
+Key = tuple[str, str]
+
+
+class Waiting:
+    """Those who wait for runs."""
+
+    def __init__(self, log: Log, runs: RunReader, is_ours: Callable[[Key], bool]) -> None:
+        self._log, self._runs, self._is_ours = log, runs, is_ours
+        self._waiters: dict[Key, list[asyncio.Future[RunEnd]]] = {}
+        self._ended: OrderedDict[Key, RunEnd] = OrderedDict()
+        self._follower: asyncio.Task[None] | None = None
+        self._following = asyncio.Event()
+        self._warned: set[str] = set()
+
+    def has_ended(self, tenant: str, run: str, event: Event) -> None:
+        """A run has ended."""
+        end = cast(RunEnd, event)
+        self._ended[tenant, run] = end
+        while len(self._ended) > _REMEMBERED:
+            self._ended.popitem(last=False)
+        for waiter in self._waiters.pop((tenant, run), ()):
+            if not waiter.done():
+                waiter.set_result(end)
+
+    async def wait_for(self, key: Key, label: str | None, timeout: float | None) -> RunEnd:
+        """How a run ended, when it has."""
+        known = self._ended.get(key)
+        if known is not None:
+            return known
+        waiter: asyncio.Future[RunEnd] = asyncio.get_running_loop().create_future()
+        self._waiters.setdefault(key, []).append(waiter)
+        try:
+            async with asyncio.timeout(timeout):
+                if self._is_ours(key):
+                    done, _ = await asyncio.wait([waiter], timeout=_PATIENCE)
+                    if done:
+                        return waiter.result()
+                await self._look(key)
+                done, _ = await asyncio.wait([waiter], timeout=_PATIENCE)
+                if not done and label is not None:
+                    await self._check_served(label)
+                return await waiter
+        finally:
+            mine = self._waiters.get(key, [])
+            if waiter in mine:
+                mine.remove(waiter)
+                if not mine:
+                    del self._waiters[key]
+
+    async def _look(self, key: Key) -> None:
+        if self._follower is None:
+            self._follower = asyncio.create_task(self._follow(), name="headwater-results")
+        await self._following.wait()
+        tenant, run = key
+        ended = await self._runs.outcome(run, tenant)
+        if ended is not None:
+            self.has_ended(tenant, run, ended)
+
+    async def _follow(self) -> None:
+        after = await self._log.head()
+        self._following.set()
+        while True:
+            try:
+                async for page in self._log.pages(
+                    after, follow=True, stream_types=(STREAM_TYPE,), types=_ENDS
+                ):
+                    for recorded in page.events:
+                        if (recorded.tenant, recorded.stream.id) in self._waiters:
+                            self.has_ended(recorded.tenant, recorded.stream.id, recorded.event)
+                    after = page.cursor
+            except LogClosed:
+                return
+            except HeadwaterError as error:
+                LOGGER.warning("Following the log failed and begins again: %s", error)
+                await asyncio.sleep(0.5)
+
+    async def _check_served(self, label: str) -> None:
+        """Say so when no living worker could execute the run."""
+        now = await self._log.backend.now_us()
+        for worker in await self._log.backend.workers():
+            if worker.beat_at + worker.lease_us > now and label in orjson.loads(worker.data).get(
+                "labels", ()
+            ):
+                return
+        if label not in self._warned:
+            self._warned.add(label)
+            name = label.partition("~")[0]
+            LOGGER.warning(
+                "Nobody serves workflow %s: the run waits until a worker starts (headwater worker MODULE:APP, or "
+                "app.connect(worker=True)).",
+                name,
+            )
+
+    async def close(self) -> None:
+        if self._follower is not None:
+            self._follower.cancel()
+            await asyncio.wait([self._follower])
+        for waiters in self._waiters.values():
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_exception(LogClosed("The client was closed while the run was going on."))
+                    waiter.exception()

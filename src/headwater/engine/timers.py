@@ -1,0 +1,89 @@
+"""Timers: due rows, fired by the database's time, by whichever worker comes first.
+
+A timer that fires is an event of its run, `wait_completed`, which takes its due row along: exactly one of all who try
+succeeds, and the run is woken in the same transaction. Its id follows from the wait, so trying again after an unknown
+outcome is harmless.
+
+Each worker knows the times of the waits of its own runs, and looks at the table when one of them has come; for the
+others it looks every `poll` seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+from headwater.errors import Conflict, HeadwaterError
+from headwater.events.envelope import NewEvent
+from headwater.events.ids import derived_id
+from headwater.events.model import Event
+from headwater.log.group import Pending
+from headwater.log.log import Log
+from headwater.log.port import DueRow
+from headwater.log.side import ClearDue, Wake
+from headwater.log.write import Write
+from headwater.runs import rows
+from headwater.runs.events import WaitCompleted
+
+Fired = Callable[[str, str, list[tuple[int, Event, int]]], None]
+_BATCH = 1000
+_LONGEST = 1.0
+
+
+class Timers:
+    """Fires what is due."""
+
+    def __init__(self, log: Log, now_us: Callable[[], int], fired: Fired, poll: float) -> None:
+        self._log, self._now_us, self._fired, self._poll = log, now_us, fired, poll
+        self._times: list[int] = []
+        self._sooner = asyncio.Event()
+
+    def watch(self, until_us: int) -> None:
+        """Some wait ends at this time."""
+        if not self._times or until_us < self._times[0]:
+            self._sooner.set()
+        heapq.heappush(self._times, until_us)
+
+    async def run(self) -> None:
+        """Fire timers until cancelled."""
+        while True:
+            due = await self._log.backend.due(None, _BATCH)
+            if due:
+                await self.fire(due)
+            now = self._now_us()
+            while self._times and self._times[0] <= now:
+                heapq.heappop(self._times)
+            if len(due) < _BATCH:
+                await self._pause(now)
+
+    async def _pause(self, now: int) -> None:
+        until = min(self._poll, (self._times[0] - now) / 1_000_000 if self._times else self._poll, _LONGEST)
+        self._sooner.clear()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._sooner.wait(), max(until, 0.001))
+
+    async def fire(self, due: Sequence[DueRow]) -> None:
+        """Complete these waits; those that somebody else has completed or cancelled meanwhile are passed over."""
+        sent: list[tuple[DueRow, WaitCompleted, Pending]] = []
+        for row in due:
+            call, run_id = rows.call_of_due(row.key)
+            stream = rows.run_stream(run_id, row.tenant)
+            event = WaitCompleted(call=call)
+            fact = NewEvent(event=event, id=derived_id(stream, f"wait/{call}"))
+            write = Write(stream, [fact], rows=[ClearDue(row.key), Wake(rows.fence_key(run_id))])
+            sent.append((row, event, await self._log.submit(write)))
+        mine: dict[tuple[str, str], list[tuple[int, Event, int]]] = {}
+        for row, event, pending in sent:
+            try:
+                placed = await pending
+            except Conflict:
+                continue
+            except HeadwaterError:
+                continue  # it stays due, and is fired when the log can be written again
+            if placed.recorded_at and not placed.known[0]:
+                found = mine.setdefault((row.tenant, rows.call_of_due(row.key)[1]), [])
+                found.append((placed.versions[0], event, placed.recorded_at))
+        for (tenant, run_id), events in mine.items():
+            self._fired(tenant, run_id, events)

@@ -1,0 +1,295 @@
+"""The events of a run: what its stream holds, whoever wrote it.
+
+A *call* is what a workflow asks of the engine, numbered in the order in which it asked: a step, a wait, a hook, a
+child, a mark. The number joins the events of one call. Payloads (`input`, `output`, `payload`) are plain JSON, made from
+the user's types by their annotations.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from headwater.events.model import Event
+from headwater.events.registry import Registry
+
+
+class ErrorInfo(BaseModel):
+    """An error as it is stored: where its class is, what it says, and what caused it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    type: str
+    message: str
+    module: str = ""
+    code: str | None = None
+    args: list[Any] | None = None
+    stack: str = ""
+    cause: ErrorInfo | None = None
+
+
+class RunCreated(Event):
+    type: Literal["run_created"] = "run_created"
+    workflow: str
+    workflow_version: int = 1
+    input: Any
+    parent: str | None = None
+    attributes: dict[str, str] = {}
+
+
+class RunStarted(Event):
+    """`at` is the time that the code was started at; it may run ahead of this event's record, and of nothing else."""
+
+    type: Literal["run_started"] = "run_started"
+    worker: str
+    at: AwareDatetime | None = None
+
+
+class RunStateChanged(Event):
+    """A named value of the run's own, visible from outside; `state` is the name of what a person would call it."""
+
+    model_config = ConfigDict(serialize_by_alias=True, validate_by_name=True, validate_by_alias=True)
+
+    type: Literal["run_state_changed"] = "run_state_changed"
+    call: int
+    name: str
+    from_: Any = Field(default=None, alias="from")
+    to: Any
+    actor: str | None = None
+
+
+class RunHeld(Event):
+    type: Literal["run_held"] = "run_held"
+    reason: Literal["diverged", "quarantined", "stuck"]
+    message: str
+    details: dict[str, Any] = {}
+
+
+class RunReleased(Event):
+    type: Literal["run_released"] = "run_released"
+    actor: str | None = None
+
+
+class CancelRequested(Event):
+    type: Literal["cancel_requested"] = "cancel_requested"
+    reason: str | None = None
+    actor: str | None = None
+
+
+class RunContinued(Event):
+    type: Literal["run_continued"] = "run_continued"
+    generation: int
+    input: Any
+    workflow_version: int = 1
+
+
+class RunForked(Event):
+    type: Literal["run_forked"] = "run_forked"
+    source: str
+    version: int
+
+
+class RunCompleted(Event):
+    type: Literal["run_completed"] = "run_completed"
+    output: Any
+
+
+class RunFailed(Event):
+    type: Literal["run_failed"] = "run_failed"
+    error: ErrorInfo
+
+
+class RunCancelled(Event):
+    type: Literal["run_cancelled"] = "run_cancelled"
+    reason: str | None = None
+
+
+class StepCreated(Event):
+    """`key` is stable across attempts, and is what effects outside should be made idempotent by."""
+
+    type: Literal["step_created"] = "step_created"
+    call: int
+    name: str
+    input: Any
+    queue: str | None = None
+    action: str | None = None
+
+
+class StepStarted(Event):
+    type: Literal["step_started"] = "step_started"
+    call: int
+    attempt: int
+    worker: str
+
+
+class StepRetrying(Event):
+    type: Literal["step_retrying"] = "step_retrying"
+    call: int
+    attempt: int
+    error: ErrorInfo
+    retry_after: AwareDatetime
+
+
+class StepCompleted(Event):
+    type: Literal["step_completed"] = "step_completed"
+    call: int
+    attempt: int
+    output: Any
+
+
+class StepFailed(Event):
+    type: Literal["step_failed"] = "step_failed"
+    call: int
+    attempt: int
+    error: ErrorInfo
+
+
+class StepCancelled(Event):
+    type: Literal["step_cancelled"] = "step_cancelled"
+    call: int
+
+
+class HookCreated(Event):
+    type: Literal["hook_created"] = "hook_created"
+    call: int
+    token: str
+    name: str = ""
+
+
+class HookReceived(Event):
+    type: Literal["hook_received"] = "hook_received"
+    call: int
+    payload: Any
+    actor: str | None = None
+
+
+class HookDisposed(Event):
+    type: Literal["hook_disposed"] = "hook_disposed"
+    call: int
+
+
+class HookConflict(Event):
+    type: Literal["hook_conflict"] = "hook_conflict"
+    call: int
+    token: str
+    holder: str
+
+
+class WaitCreated(Event):
+    type: Literal["wait_created"] = "wait_created"
+    call: int
+    until: AwareDatetime
+
+
+class WaitCompleted(Event):
+    type: Literal["wait_completed"] = "wait_completed"
+    call: int
+
+
+class WaitCancelled(Event):
+    type: Literal["wait_cancelled"] = "wait_cancelled"
+    call: int
+
+
+class UpdateRequested(Event):
+    type: Literal["update_requested"] = "update_requested"
+    update: str
+    name: str
+    input: Any
+    actor: str | None = None
+
+
+class UpdateAnswered(Event):
+    type: Literal["update_answered"] = "update_answered"
+    call: int
+    update: str
+    output: Any = None
+    error: ErrorInfo | None = None
+
+
+class AttributesSet(Event):
+    type: Literal["attributes_set"] = "attributes_set"
+    call: int
+    attributes: dict[str, str]
+
+
+class ChildStarted(Event):
+    type: Literal["child_started"] = "child_started"
+    call: int
+    run: str
+    workflow: str
+
+
+class ChildFinished(Event):
+    type: Literal["child_finished"] = "child_finished"
+    call: int
+    run: str
+    output: Any = None
+    error: ErrorInfo | None = None
+    cancelled: bool = False
+
+
+class PatchMarked(Event):
+    type: Literal["patch_marked"] = "patch_marked"
+    call: int
+    name: str
+
+
+class ScheduleFired(Event):
+    type: Literal["schedule_fired"] = "schedule_fired"
+    schedule: str
+    nominal: AwareDatetime
+
+
+class EventEmitted(Event):
+    """A domain event of the workflow; with `stream`, it stands in that stream as well."""
+
+    type: Literal["event_emitted"] = "event_emitted"
+    call: int
+    name: str
+    data: Any
+    stream: str | None = None
+
+
+RunEvent = (
+    RunCreated
+    | RunStarted
+    | RunStateChanged
+    | RunHeld
+    | RunReleased
+    | CancelRequested
+    | RunContinued
+    | RunForked
+    | RunCompleted
+    | RunFailed
+    | RunCancelled
+    | StepCreated
+    | StepStarted
+    | StepRetrying
+    | StepCompleted
+    | StepFailed
+    | StepCancelled
+    | HookCreated
+    | HookReceived
+    | HookDisposed
+    | HookConflict
+    | WaitCreated
+    | WaitCompleted
+    | WaitCancelled
+    | UpdateRequested
+    | UpdateAnswered
+    | AttributesSet
+    | ChildStarted
+    | ChildFinished
+    | PatchMarked
+    | ScheduleFired
+    | EventEmitted
+)
+
+
+def register_run_events(registry: Registry) -> Registry:
+    """Make the events of runs known to a registry."""
+    for model in RunEvent.__args__:
+        registry.add(model)
+    return registry

@@ -1,0 +1,17 @@
+"""Where background work starts: for a worker process, and for a client that embeds one."""
+
+from __future__ import annotations
+
+from headwater.app import Headwater
+from headwater.engine.engine import Ended, Engine
+from headwater.engine.options import EngineOptions
+from headwater.log.log import Log
+
+
+async def start(
+    app: Headwater, log: Log, options: EngineOptions | None = None, *, ended: Ended | None = None
+) -> Engine:
+    """Begin to work for an app on a log that is open. The caller stops what it gets."""
+    engine = Engine(app, log, options, ended=ended)
+    await engine.start()
+    return engine
