@@ -9,7 +9,10 @@ from itertools import pairwise
 import pytest
 
 from headwater import RawEvent, Stream, Write
+from headwater.errors import OutcomeUnknown
 from headwater.log.log import Log
+from headwater.log.ownership import WorkerRow
+from headwater.log.side import OpenFence, PutReady, Wake
 from headwater.testing.invariants import InvariantBroken
 from headwater.testing.simulation import Node, Setup, World
 from headwater.testing.simulation.faults import Fault, Kind
@@ -110,3 +113,28 @@ def test_a_paused_process_does_nothing_and_then_goes_on() -> None:
     live(Small(tick), Fault(0, 0.35, Kind.PAUSE, "p", 1.0))
     gaps = [after - before for before, after in pairwise(moments)]
     assert max(gaps) == pytest.approx(1.05, abs=0.11)
+
+
+@pytest.mark.parametrize("kept", ["memory", "sqlite"])
+def test_the_answer_to_a_claim_may_be_lost_though_it_was_made(kept: Kept) -> None:
+    held: list[object] = []
+
+    async def program(node: Node, log: Log) -> None:
+        backend = log.backend
+        await asyncio.sleep(0.5)
+        rows = [OpenFence("f", "paper"), Wake("f"), PutReady("q", "r")]
+        await log.append(Write(STREAM, [RawEvent("placed", None)], rows=rows))
+        await asyncio.sleep(1)
+        for lost in (
+            lambda: backend.enrol(WorkerRow("w", "here", 10**9, b"")),
+            lambda: backend.take("w", ["paper"], 1),
+            lambda: backend.take_ready("w", {"q": 1}),
+        ):
+            with pytest.raises(OutcomeUnknown):
+                await lost()
+        held.extend(
+            [(await backend.fences("default", ["f"]))[0].holder, (await backend.ready(None, "q"))[0].holder]
+        )
+
+    live(Small(program), Fault(0, 1.0, Kind.UNKNOWN_AFTER, "p", 3), kept=kept)
+    assert held == ["w", "w"]

@@ -24,6 +24,8 @@ class Event(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     schema_version: ClassVar[int] = 1
+    brief: ClassVar[bool] = False
+    """Fields that are None are not stored."""
 
 
 def type_name(model: type[Event]) -> str:

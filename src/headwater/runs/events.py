@@ -7,7 +7,7 @@ the user's types by their annotations.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
@@ -29,16 +29,20 @@ class ErrorInfo(BaseModel):
     cause: ErrorInfo | None = None
 
 
-class RunCreated(Event):
+class _RunEvent(Event):
+    brief: ClassVar[bool] = True
+
+
+class RunCreated(_RunEvent):
     type: Literal["run_created"] = "run_created"
     workflow: str
     workflow_version: int = 1
-    input: Any
+    input: Any = None
     parent: str | None = None
     attributes: dict[str, str] = {}
 
 
-class RunStarted(Event):
+class RunStarted(_RunEvent):
     """`at` is the time that the code was started at; it may run ahead of this event's record, and of nothing else."""
 
     type: Literal["run_started"] = "run_started"
@@ -46,7 +50,7 @@ class RunStarted(Event):
     at: AwareDatetime | None = None
 
 
-class RunStateChanged(Event):
+class RunStateChanged(_RunEvent):
     """A named value of the run's own, visible from outside; `state` is the name of what a person would call it."""
 
     model_config = ConfigDict(serialize_by_alias=True, validate_by_name=True, validate_by_alias=True)
@@ -55,75 +59,75 @@ class RunStateChanged(Event):
     call: int
     name: str
     from_: Any = Field(default=None, alias="from")
-    to: Any
+    to: Any = None
     actor: str | None = None
 
 
-class RunHeld(Event):
+class RunHeld(_RunEvent):
     type: Literal["run_held"] = "run_held"
     reason: Literal["diverged", "quarantined", "stuck"]
     message: str
     details: dict[str, Any] = {}
 
 
-class RunReleased(Event):
+class RunReleased(_RunEvent):
     type: Literal["run_released"] = "run_released"
     actor: str | None = None
 
 
-class CancelRequested(Event):
+class CancelRequested(_RunEvent):
     type: Literal["cancel_requested"] = "cancel_requested"
     reason: str | None = None
     actor: str | None = None
 
 
-class RunContinued(Event):
+class RunContinued(_RunEvent):
     type: Literal["run_continued"] = "run_continued"
     generation: int
-    input: Any
+    input: Any = None
     workflow_version: int = 1
 
 
-class RunForked(Event):
+class RunForked(_RunEvent):
     type: Literal["run_forked"] = "run_forked"
     source: str
     version: int
 
 
-class RunCompleted(Event):
+class RunCompleted(_RunEvent):
     type: Literal["run_completed"] = "run_completed"
-    output: Any
+    output: Any = None
 
 
-class RunFailed(Event):
+class RunFailed(_RunEvent):
     type: Literal["run_failed"] = "run_failed"
     error: ErrorInfo
 
 
-class RunCancelled(Event):
+class RunCancelled(_RunEvent):
     type: Literal["run_cancelled"] = "run_cancelled"
     reason: str | None = None
 
 
-class StepCreated(Event):
+class StepCreated(_RunEvent):
     """`key` is stable across attempts, and is what effects outside should be made idempotent by."""
 
     type: Literal["step_created"] = "step_created"
     call: int
     name: str
-    input: Any
+    input: Any = None
     queue: str | None = None
     action: str | None = None
 
 
-class StepStarted(Event):
+class StepStarted(_RunEvent):
     type: Literal["step_started"] = "step_started"
     call: int
     attempt: int
     worker: str
 
 
-class StepRetrying(Event):
+class StepRetrying(_RunEvent):
     type: Literal["step_retrying"] = "step_retrying"
     call: int
     attempt: int
@@ -131,76 +135,76 @@ class StepRetrying(Event):
     retry_after: AwareDatetime
 
 
-class StepCompleted(Event):
+class StepCompleted(_RunEvent):
     type: Literal["step_completed"] = "step_completed"
     call: int
     attempt: int
-    output: Any
+    output: Any = None
 
 
-class StepFailed(Event):
+class StepFailed(_RunEvent):
     type: Literal["step_failed"] = "step_failed"
     call: int
     attempt: int
     error: ErrorInfo
 
 
-class StepCancelled(Event):
+class StepCancelled(_RunEvent):
     type: Literal["step_cancelled"] = "step_cancelled"
     call: int
 
 
-class HookCreated(Event):
+class HookCreated(_RunEvent):
     type: Literal["hook_created"] = "hook_created"
     call: int
     token: str
     name: str = ""
 
 
-class HookReceived(Event):
+class HookReceived(_RunEvent):
     type: Literal["hook_received"] = "hook_received"
     call: int
-    payload: Any
+    payload: Any = None
     actor: str | None = None
 
 
-class HookDisposed(Event):
+class HookDisposed(_RunEvent):
     type: Literal["hook_disposed"] = "hook_disposed"
     call: int
 
 
-class HookConflict(Event):
+class HookConflict(_RunEvent):
     type: Literal["hook_conflict"] = "hook_conflict"
     call: int
     token: str
     holder: str
 
 
-class WaitCreated(Event):
+class WaitCreated(_RunEvent):
     type: Literal["wait_created"] = "wait_created"
     call: int
     until: AwareDatetime
 
 
-class WaitCompleted(Event):
+class WaitCompleted(_RunEvent):
     type: Literal["wait_completed"] = "wait_completed"
     call: int
 
 
-class WaitCancelled(Event):
+class WaitCancelled(_RunEvent):
     type: Literal["wait_cancelled"] = "wait_cancelled"
     call: int
 
 
-class UpdateRequested(Event):
+class UpdateRequested(_RunEvent):
     type: Literal["update_requested"] = "update_requested"
     update: str
     name: str
-    input: Any
+    input: Any = None
     actor: str | None = None
 
 
-class UpdateAnswered(Event):
+class UpdateAnswered(_RunEvent):
     type: Literal["update_answered"] = "update_answered"
     call: int
     update: str
@@ -208,20 +212,20 @@ class UpdateAnswered(Event):
     error: ErrorInfo | None = None
 
 
-class AttributesSet(Event):
+class AttributesSet(_RunEvent):
     type: Literal["attributes_set"] = "attributes_set"
     call: int
     attributes: dict[str, str]
 
 
-class ChildStarted(Event):
+class ChildStarted(_RunEvent):
     type: Literal["child_started"] = "child_started"
     call: int
     run: str
     workflow: str
 
 
-class ChildFinished(Event):
+class ChildFinished(_RunEvent):
     type: Literal["child_finished"] = "child_finished"
     call: int
     run: str
@@ -230,25 +234,25 @@ class ChildFinished(Event):
     cancelled: bool = False
 
 
-class PatchMarked(Event):
+class PatchMarked(_RunEvent):
     type: Literal["patch_marked"] = "patch_marked"
     call: int
     name: str
 
 
-class ScheduleFired(Event):
+class ScheduleFired(_RunEvent):
     type: Literal["schedule_fired"] = "schedule_fired"
     schedule: str
     nominal: AwareDatetime
 
 
-class EventEmitted(Event):
+class EventEmitted(_RunEvent):
     """A domain event of the workflow; with `stream`, it stands in that stream as well."""
 
     type: Literal["event_emitted"] = "event_emitted"
     call: int
     name: str
-    data: Any
+    data: Any = None
     stream: str | None = None
 
 

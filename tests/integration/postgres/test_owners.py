@@ -211,6 +211,25 @@ async def test_two_workers_take_different_ready_rows_at_once(log: Log, program: 
     assert [row.key for row in theirs] == ["3", "4", "5", "6"]
 
 
+async def test_workers_that_take_at_once_never_take_the_same(log: Log) -> None:
+    keys = [f"{i:03}" for i in range(300)]
+    await log.append(
+        write(*[row for key in keys for row in (OpenFence(key, "l"), Wake(key), PutReady("q", key))])
+    )
+
+    async def take_all(id: str) -> list[str]:
+        await log.backend.enrol(worker(id))
+        taken: list[str] = []
+        while fences := await log.backend.take(id, ["l"], 3):
+            taken += [fence.key for fence in fences]
+        while rows := await log.backend.take_ready(id, {"q": 3}):
+            taken += [row.key for row in rows]
+        return taken
+
+    taken = await asyncio.gather(*[take_all(id) for id in "stuvw"])
+    assert sorted(key for some in taken for key in some) == sorted(keys * 2)
+
+
 async def test_a_sweep_waits_for_a_claim_that_is_under_way_and_frees_it(
     log: Log, program: asyncpg.Connection, admin: asyncpg.Connection
 ) -> None:
