@@ -9,7 +9,8 @@ HeadwaterError
 │   ├── SettingRefused      a variable of the environment that makes no sense
 │   ├── DeclarationRefused  a workflow or step that is declared wrongly
 │   ├── NotInWorkflow       something that the code of a workflow cannot do; a step can
-│   └── NotSupported        this backend or connection cannot do that
+│   ├── NotSupported        this backend or connection cannot do that
+│   └── RunNotSupportedError  the run is written in another protocol than this code's
 ├── Conflict                the log is not as the caller expected; nothing of the call was written
 │   ├── WrongVersion        the stream is at another version
 │   ├── EventIdReused       an id is known with another stream or content
@@ -123,10 +124,7 @@ class RunNotSupportedError(Refused):
     def __init__(self, run: str, spec_version: int, supported: int, what: str = "read") -> None:
         kind, fix = "newer", "Deploy newer code."
         if spec_version < supported:
-            kind, fix = (
-                "legacy",
-                "A legacy run can be read and cancelled, and takes payloads; start a new one.",
-            )
+            kind, fix = "legacy", "It can be read and cancelled, and takes payloads; start a new one."
         super().__init__(
             f"Run {run!r} cannot be {what}: it is a {kind} run, of spec version {spec_version}, and this code's is "
             f"{supported}. {fix}"

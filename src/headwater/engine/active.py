@@ -204,9 +204,10 @@ class ActiveRun:
             case NewStep(call, step, given, action):
                 note = StepNote(call, step.name, given, step.options.queue, action)
                 self.notes.steps[call] = note
-                out.add(
-                    run.StepCreated(call=call, name=step.name, input=given, queue=note.queue, action=action)
+                created = run.StepCreated(
+                    call=call, name=step.name, input=given, queue=note.queue, action=action
                 )
+                out.add(created, urgent=note.queue is not None)
                 if note.queue is None:
                     self._start(note)
                 else:

@@ -38,18 +38,6 @@ class Machine(Generic[S]):
         """The status after an event; the same when it is absorbed, and None when it is illegal."""
         return self.moves.get((status, event)) or (status if (status, event) in self.absorbed else None)
 
-    def diagram(self) -> str:
-        """As a Mermaid state diagram. What is absorbed is not drawn."""
-        arrows: dict[tuple[str, str], list[str]] = {}
-        for (before, event), after in self.moves.items():
-            arrows.setdefault((before or "[*]", after), []).append(event)
-        starts = {before for before, after in arrows if before != after}
-        final = [s for s in dict.fromkeys(self.moves.values()) if s not in starts]
-        lines = [
-            f"    {before} --> {after}: {', '.join(events)}" for (before, after), events in arrows.items()
-        ]
-        return "\n".join(["stateDiagram-v2", *lines, *[f"    {status} --> [*]" for status in final]])
-
 
 RUN: Final = Machine[RunStatus](
     "run",
@@ -167,14 +155,3 @@ WHILE: Final[Mapping[str, frozenset[RunStatus]]] = {
     "update_requested": UNFINISHED,
     **dict.fromkeys(LATE, _EVER),
 }
-
-
-def page() -> str:
-    """The reference page of the machines, in Markdown."""
-    return "\n\n".join(
-        [f"## {machine.name.capitalize()}\n\n```mermaid\n{machine.diagram()}\n```" for machine in MACHINES]
-    )
-
-
-if __name__ == "__main__":
-    print(page())  # noqa: T201
