@@ -13,6 +13,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from headwater.errors import LogUnavailable
+from headwater.events.registry import Registry
 from headwater.log.log import Log
 from headwater.settings import Settings, redacted
 
@@ -63,7 +64,7 @@ class Session:
         return sqlite_path(self.url)
 
     @asynccontextmanager
-    async def opened(self, *, create: bool = False) -> AsyncGenerator[Log]:
+    async def opened(self, *, create: bool = False, registry: Registry | None = None) -> AsyncGenerator[Log]:
         """The log. A SQLite file that is not there is made only by commands that are meant to make it."""
         from headwater.log.open import open_log
 
@@ -71,7 +72,7 @@ class Session:
             raise LogUnavailable(
                 f"There is no file {self.file}. Check the address, or make a log with `headwater migrate`."
             )
-        async with open_log(self.url) as log:
+        async with open_log(self.url, registry=registry) as log:
             yield log
 
 

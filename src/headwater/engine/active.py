@@ -49,8 +49,9 @@ class Host(Protocol):
     """What a run needs of the engine."""
 
     log: Log
-    worker: str
 
+    @property
+    def worker(self) -> str: ...
     def start_step(self, active: ActiveRun, note: StepNote, step: Step[..., Any]) -> asyncio.Task[None]: ...
     def linger(self, active: ActiveRun) -> None: ...
     def fetch(self, active: ActiveRun) -> None: ...
@@ -216,7 +217,7 @@ class ActiveRun:
                 if (step_note := self.notes.steps.pop(call, None)) and not self._has_result(call):
                     out.add(run.StepCancelled(call=call), urgent=False)
                     if step_note.queue is not None:
-                        out.withdraw(step_note)
+                        out.revoke(step_note)
                 if task := self._tasks.pop(call, None):
                     task.cancel()
             case NewWait(call, until_us):
@@ -242,10 +243,7 @@ class ActiveRun:
         step = self.execution.step_of(note.call)
         if step is None:
             return  # nobody waits for it any more
-        if self._outbox.hooks or (self._flying and self._flying.hooks) or step.options.transaction:
-            self._waiting.append(note)
-        elif step.options.at_most_once and not note.attempts:
-            self._outbox.add(self._begin(note))
+        if self._outbox.hooks or (self._flying and self._flying.hooks):
             self._waiting.append(note)
         else:
             self._tasks[note.call] = self.host.start_step(self, note, step)
@@ -259,6 +257,14 @@ class ActiveRun:
         """An attempt of a step begins."""
         self._outbox.add(self._begin(note), urgent=False)
         self.host.linger(self)
+
+    async def attempt_durably(self, note: StepNote) -> None:
+        """An attempt of a step begins, once that is in the log."""
+        told: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._outbox.add(self._begin(note))
+        self._outbox.told.append(told)
+        self._send()
+        await told
 
     def retry(self, note: StepNote, event: run.StepRetrying) -> None:
         """An attempt has failed; there will be another."""
@@ -275,6 +281,12 @@ class ActiveRun:
         if not self.gone and note.call in self.notes.steps:
             self._finish(note, event, extra)
             self._send()
+
+    def committed(self, note: StepNote) -> None:
+        """A step of ours has ended, and its result is in the log already."""
+        self._tasks.pop(note.call, None)
+        if not self.gone:
+            self.host.fetch(self)
 
     def _finish(
         self, note: StepNote, event: run.StepCompleted | run.StepFailed, extra: Write | None = None
@@ -366,6 +378,9 @@ class ActiveRun:
             return
         self._flying = None
         placed = future.result()
+        for told in out.told:
+            if not told.done():
+                told.set_result(None)
         if out.holds:
             self.gone = True
             self.host.has_lost(self, None)
@@ -399,6 +414,8 @@ class ActiveRun:
             case KeyTaken(key=key, holder=holder) if out.conflict(key, holder):
                 self._write(out)
             case RowGone(kind="due", key=key) if out.wait_had_fired(key):
+                self._write(out)
+            case RowGone(kind="ready", key=key) if out.had_ended(key):
                 self._write(out)
             case _:
                 self.gone = True

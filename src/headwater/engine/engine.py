@@ -27,32 +27,38 @@ from random import Random
 from typing import Any, Final
 from uuid import uuid4
 
-import orjson
-
-from headwater.app import Headwater, Step, StepContext, Workflow
+from headwater.app import Headwater, Step, Workflow
 from headwater.engine.active import ActiveRun
+from headwater.engine.local import LocalSteps
+from headwater.engine.membership import Membership
 from headwater.engine.notes import StepNote
 from headwater.engine.options import EngineOptions
-from headwater.engine.place import here, is_gone
-from headwater.engine.steps import StepRunner, interrupted
+from headwater.engine.place import here
+from headwater.engine.remote import QueuedSteps
+from headwater.engine.steps import StepRunner
 from headwater.engine.timers import Timers
-from headwater.errors import FenceLost, HeadwaterError, LogClosed
-from headwater.events.clock import Clock, SystemClock, to_us
+from headwater.errors import FenceLost, HeadwaterError, LogClosed, Trouble
+from headwater.events.clock import Clock, SystemClock
 from headwater.events.envelope import Recorded, Stream
 from headwater.events.model import Event
 from headwater.log.log import Log
-from headwater.log.ownership import Taken, WorkerRow
+from headwater.log.ownership import Taken
 from headwater.log.write import Write
 from headwater.runs import events as run
 from headwater.runs import rows
 from headwater.workflows.execution import Execution
-from headwater.workflows.failures import describe
 
 LOGGER: Final = logging.getLogger("headwater.engine")
 _PAGE: Final = 100
 _LINGER: Final = 0.005
 _ALONE: Final = 3
 Ended = Callable[[str, str, Event], None]
+Alone = Callable[[str, str], Awaitable[object]]
+"""Executes one run (tenant, id) in a process of its own, until it waits or has ended, or the process has."""
+
+
+def _new_name() -> str:
+    return f"w-{uuid4().hex[:12]}"
 
 
 class Engine:
@@ -67,18 +73,35 @@ class Engine:
         clock: Clock | None = None,
         random: Random | None = None,
         place: Callable[[], str] = here,
+        name: Callable[[], str] = _new_name,
         ended: Ended | None = None,
+        alone: Alone | None = None,
     ) -> None:
-        self.app, self.log, self.options = app, log, options or EngineOptions()
-        self.worker = ""
+        self.app, self.log = app, log
+        self.options = options = options or EngineOptions()
         self.runs: dict[tuple[str, str], ActiveRun] = {}
         self.progress: dict[str, float] = {}
-        self._clock, self._random, self._place = clock or SystemClock(), random or Random(), place
-        self._ended = ended
-        self._offset_us = 0
-        self._runner = StepRunner(self._thread_pool, self._random, self.now_us)
-        self._timers = Timers(log, self.now_us, self._has_fired, min(1.0, self.options.lease / 4))
+        self._random = random or Random()
+        self._ended, self._alone = ended, alone
         self._labels = {rows.label_of(w.name, w.version): w for w in app.workflows.values()}
+        self._executes = options.workflows and bool(self._labels)
+        queues = _queues_of(app, options)
+        self._members = Membership(
+            log,
+            lease=options.lease,
+            says={"app": app.name, "labels": sorted(self._labels), "queues": sorted(queues)},
+            name=name,
+            place=place,
+            clock=clock or SystemClock(),
+            freed=self.poke,
+            buried=self._drop_all,
+        )
+        self._runner = StepRunner(self._thread_pool, self._random, self.now_us)
+        self._local = LocalSteps(log, self._runner, self.now_us)
+        self._queued = QueuedSteps(
+            app, log, queues, self._runner, lambda: self.worker, self.poke, self._random
+        )
+        self._timers = Timers(log, self.now_us, self._has_fired, min(1.0, options.lease / 4))
         self._attention = asyncio.Event()
         self._lingering: list[ActiveRun] = []
         self._to_fetch: dict[tuple[str, str], ActiveRun] = {}
@@ -86,19 +109,30 @@ class Engine:
         self._tasks: list[asyncio.Task[None]] = []
         self._passing: set[asyncio.Task[None]] = set()
         self._threads: ThreadPoolExecutor | None = None
+        self._trials = 0
         self._stopping = False
+
+    @property
+    def worker(self) -> str:
+        """The name of this worker; another one after it was taken for dead."""
+        return self._members.worker
+
+    def now_us(self) -> int:
+        """The database's time, as well as this worker knows it."""
+        return self._members.now_us()
 
     # Life
 
     async def start(self) -> None:
         """Enrol, and begin to work."""
-        await self._enrol()
+        await self._members.enrol()
         loops: dict[str, Callable[[], Awaitable[None]]] = {
-            "heartbeat": self._heartbeat,
+            "heartbeat": self._beat,
             "dispatch": self._dispatch,
+            "listen": self._listen,
         }
-        if self.options.workflows and self._labels:
-            loops |= {"listen": self._listen, "fetch": self._fetch, "timers": self._timers.run}
+        if self._executes:
+            loops |= {"fetch": self._fetch, "timers": self._timers.run}
         for name, loop in loops.items():
             self._tasks.append(asyncio.create_task(self._keep(name, loop), name=f"headwater-{name}"))
 
@@ -107,19 +141,16 @@ class Engine:
         self._stopping = True
         loop = asyncio.get_running_loop()
         until = loop.time() + self.options.grace
-        while loop.time() < until and any(active.busy for active in self.runs.values()):  # noqa: ASYNC110
+        while loop.time() < until and self._is_busy():  # noqa: ASYNC110
             await asyncio.sleep(0.02)
-        for active in list(self.runs.values()):
-            active.drop()
-        self.runs.clear()
-        for task in [*self._tasks, *self._passing]:
+        self._drop_all()
+        tasks = [*self._tasks, *self._passing]
+        for task in tasks:
             task.cancel()
-        if self._tasks or self._passing:
-            await asyncio.wait([*self._tasks, *self._passing])
-        try:
-            await self.log.backend.sweep(left=[self.worker])
-        except HeadwaterError as error:
-            LOGGER.warning("Could not hand back what this worker holds; its lease will: %s", error)
+        if tasks:
+            await asyncio.wait(tasks)
+        await self._queued.stop()
+        await self._members.leave()
         if self._threads is not None:
             self._threads.shutdown(wait=False, cancel_futures=True)
 
@@ -128,17 +159,17 @@ class Engine:
         self._attention.set()
 
     def serves(self, workflow: str, version: int) -> bool:
-        return not self._stopping and rows.label_of(workflow, version) in self._labels
+        """Whether runs of a workflow are executed here."""
+        return self._executes and not self._stopping and rows.label_of(workflow, version) in self._labels
 
     def has_room(self) -> bool:
         return len(self.runs) < self.options.runs
 
     def begin(self, stream: Stream, created: run.RunCreated, recorded_us: int) -> None:
         """Take up a run that this process has created as its own."""
-        key = (stream.tenant, stream.id)
         workflow = self._labels[rows.label_of(created.workflow, created.workflow_version)]
         active = ActiveRun(self, stream, Execution(workflow, stream.id, stream.tenant), 1, 0)
-        self.runs[key] = active
+        self.runs[stream.tenant, stream.id] = active
         asyncio.get_running_loop().call_soon(active.begin, created, recorded_us)
 
     def adopt(self, stream: Stream) -> None:
@@ -150,6 +181,26 @@ class Engine:
         for there in await self.log.backend.fences(stream.tenant, [fence]):
             if there.holder == self.worker and (stream.tenant, stream.id) not in self.runs:
                 await self._claim_anew(stream.tenant, fence)
+
+    async def work_alone(self, tenant: str, run_id: str) -> None:
+        """Take one run over, and work on it until it has ended or only waits."""
+        await self._claim_anew(tenant, rows.fence_key(run_id))
+        await asyncio.sleep(0)
+        while (active := self.runs.get((tenant, run_id))) is not None:
+            if active.version and active.quiet and (tenant, run_id) not in self._to_fetch:
+                self.runs.pop((tenant, run_id))
+                active.drop()
+                await self._release(active)
+            await asyncio.sleep(0.01)
+
+    def _is_busy(self) -> bool:
+        return self._queued.busy or any(active.busy for active in self.runs.values())
+
+    def _drop_all(self) -> None:
+        for active in list(self.runs.values()):
+            active.drop()
+        self.runs.clear()
+        self._queued.drop()
 
     # Loops
 
@@ -164,53 +215,15 @@ class Engine:
             except LogClosed:
                 return
             except Exception as error:
-                LOGGER.warning(
-                    "The %s loop failed and begins again: %s",
-                    name,
-                    error,
-                    exc_info=not isinstance(error, HeadwaterError),
-                )
+                known = isinstance(error, HeadwaterError)
+                LOGGER.warning("The %s loop failed and begins again: %s", name, error, exc_info=not known)
                 await asyncio.sleep(pause * (0.5 + self._random.random()))
                 pause = min(pause * 2, 2.0)
 
-    async def _enrol(self) -> None:
-        self.worker = f"w-{uuid4().hex[:12]}"
-        said = {"app": self.app.name, "labels": sorted(self._labels), "queues": sorted(self.options.queues)}
-        lease = int(self.options.lease * 1_000_000)
-        await self.log.backend.enrol(WorkerRow(self.worker, self._place(), lease, orjson.dumps(said)))
-        self._said = orjson.dumps(said)
-        self._offset_us = await self.log.backend.now_us() - self._clock.now_us()
-
-    async def _heartbeat(self) -> None:
-        """Renew the lease, and free what the dead have left."""
-        asked = self._clock.now_us()
-        now = await self.log.backend.beat(self.worker, self._said)
-        if now is None:
-            LOGGER.warning(
-                "This worker was taken for dead (it was stopped for longer than its lease); it begins anew."
-            )
-            for active in list(self.runs.values()):
-                active.drop()
-            self.runs.clear()
-            await self._enrol()
-        else:
-            self._offset_us = now - (asked + self._clock.now_us()) // 2
-        swept = await self.log.backend.sweep()
-        if swept.fences or swept.ready:
-            LOGGER.info("Freed %d runs and %d steps of workers that are gone.", swept.fences, swept.ready)
-            self.poke()
-        until = asyncio.get_running_loop().time() + self.options.lease / 3
-        while (left := until - asyncio.get_running_loop().time()) > 0:
-            await asyncio.sleep(min(left, 0.5))
-            await self._bury_neighbours()
+    async def _beat(self) -> None:
+        await self._members.beat()
+        await self._queued.look_after()
         self._evict_idle()
-
-    async def _bury_neighbours(self) -> None:
-        """Free what processes of this host held that are not there any more."""
-        gone = [w.id for w in await self.log.backend.workers() if w.id != self.worker and is_gone(w.place)]
-        if gone:
-            await self.log.backend.sweep(dead=gone)
-            self.poke()
 
     async def _listen(self) -> None:
         """Be attentive when other processes have appended."""
@@ -220,12 +233,22 @@ class Engine:
             self.poke()
 
     async def _dispatch(self) -> None:
-        """Look for what is to be done."""
+        """Look for what is to be done, when told to or after a while."""
         self._attention.clear()
-        if self.options.workflows and self._labels:
-            woken = await self.log.backend.woken(self.worker)
+        try:
+            await self._look()
+        except Trouble:
+            # An answer may be lost: this worker may own what it has not heard of, or miss marks that count as seen.
+            if not self._stopping:
+                await self._members.begin_anew()
+            raise
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._attention.wait(), self.options.poll)
+
+    async def _look(self) -> None:
+        if self._executes:
             strangers: list[Taken] = []
-            for mark in woken:
+            for mark in await self.log.backend.woken(self.worker):
                 active = self.runs.get((mark.tenant, rows.run_of_fence(mark.key)))
                 if active is None or active.epoch != mark.epoch:
                     strangers.append(Taken(mark.tenant, mark.key, "", mark.epoch, mark.wakes, 0, 0))
@@ -235,36 +258,34 @@ class Engine:
             await self._load(strangers)
             if not self._stopping:
                 await self._claim()
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._attention.wait(), self.options.poll)
+        if not self._stopping and await self._queued.claim():
+            self.poke()
 
     async def _claim(self) -> None:
+        """Claim runs: new ones, woken ones, and those that a dead worker has left."""
         room = self.options.runs - len(self.runs)
         if room < self.options.runs // 10:
             self._evict_idle(room=True)
             room = self.options.runs - len(self.runs)
         if room <= 0:
             return
-        labels = list(self._labels)
-        taken = await self.log.backend.take(self.worker, labels, min(room, _PAGE))
-        if not any(active.suspect for active in self.runs.values()):
-            taken = [
-                *taken,
-                *await self.log.backend.take(self.worker, labels, min(room, _PAGE), suspects=True),
-            ]
+        most, labels = min(room, _PAGE), list(self._labels)
+        taken = await self.log.backend.take(self.worker, labels, most)
+        if not self._trials and not any(a.suspect and not a.quiet for a in self.runs.values()):
+            suspects = await self.log.backend.take(self.worker, labels, most, suspects=True)
+            taken = [*taken, *suspects]
         if taken:
-            self._attention.set()  # there may be more
+            self.poke()  # there may be more
             await self._load(taken)
+
+    # Taking up and letting go
 
     async def _load(self, taken: Sequence[Taken]) -> None:
         """Take up runs from their histories."""
-        if not taken:
-            return
         streams = [rows.run_stream(rows.run_of_fence(t.key), t.tenant) for t in taken]
         histories = await self._histories(streams)
         for claimed, stream, history in zip(taken, streams, histories, strict=True):
-            key = (stream.tenant, stream.id)
-            if (there := self.runs.pop(key, None)) is not None:
+            if (there := self.runs.pop((stream.tenant, stream.id), None)) is not None:
                 there.drop()
             created = history[0].event if history else None
             if not isinstance(created, run.RunCreated):
@@ -272,8 +293,11 @@ class Engine:
             workflow = self._labels.get(rows.label_of(created.workflow, created.workflow_version))
             if workflow is None:
                 continue
-            self._take_up(claimed, stream, workflow, history)
-            await asyncio.sleep(0)
+            if claimed.trial == 1 and claimed.deaths < _ALONE and self._alone is not None:
+                self._pass(self._try_alone(self._alone, stream))
+            else:
+                self._take_up(claimed, stream, workflow, history)
+                await asyncio.sleep(0)
 
     def _take_up(
         self, claimed: Taken, stream: Stream, workflow: Workflow[..., Any], history: list[Recorded]
@@ -284,17 +308,29 @@ class Engine:
         self.runs[stream.tenant, stream.id] = active
 
         def begin() -> None:
+            if active.gone:
+                return
             if claimed.deaths >= _ALONE:
-                message = (
-                    f"It was alone in a worker that died, {claimed.deaths} times. Mend it, and resume it."
-                )
-                active.refuse(history, run.RunHeld(reason="quarantined", message=message))
+                said = f"It was alone in a worker that died, {claimed.deaths} times. Mend it, and resume it."
+                active.refuse(history, run.RunHeld(reason="quarantined", message=said))
             else:
                 active.load(history)
 
         asyncio.get_running_loop().call_soon(begin)
 
-    async def _histories(self, streams: Sequence[Stream], after: Sequence[int] = ()) -> list[list[Recorded]]:
+    async def _try_alone(self, alone: Alone, stream: Stream) -> None:
+        """Have a suspect executed in a process of its own, which claims it. If none could begin, it is ours still."""
+        self._trials += 1
+        try:
+            await alone(stream.tenant, stream.id)
+        finally:
+            self._trials -= 1
+        await self._adopt(stream)
+        self.poke()
+
+    async def _histories(
+        self, streams: Sequence[Stream], after: Sequence[int] | None = None
+    ) -> list[list[Recorded]]:
         """The events of several streams, a round trip for a hundred of each."""
         found: list[list[Recorded]] = [[] for _ in streams]
         left = {i: (stream, (after[i] if after else 0) + 1) for i, stream in enumerate(streams)}
@@ -313,10 +349,15 @@ class Engine:
         await self._fetch_wanted.wait()
         self._fetch_wanted.clear()
         while self._to_fetch:
-            wanted, self._to_fetch = self._to_fetch, {}
-            actives = [active for active in wanted.values() if not active.gone]
-            pages = await self._histories([a.stream for a in actives], [a.version for a in actives])
-            for active, page in zip(actives, pages, strict=True):
+            wanted = [active for active in self._to_fetch.values() if not active.gone]
+            self._to_fetch = {}
+            try:
+                pages = await self._histories([a.stream for a in wanted], [a.version for a in wanted])
+            except BaseException:
+                for active in wanted:
+                    self.fetch(active)  # their marks count as seen: nobody else will look
+                raise
+            for active, page in zip(wanted, pages, strict=True):
                 events = [(r.version, r.event, r.row[10]) for r in page]
                 asyncio.get_running_loop().call_soon(active.offer, events)
 
@@ -327,7 +368,8 @@ class Engine:
         if room:
             idle = sorted(idle, key=lambda active: active.idle_since)[: max(1, self.options.runs // 10)]
         for active in idle:
-            self.let_go(active)
+            if (active.stream.tenant, active.run_id) not in self._to_fetch:
+                self.let_go(active)
 
     def let_go(self, active: ActiveRun) -> None:
         """Leave memory, and let go of the run unless something has come for it."""
@@ -336,18 +378,19 @@ class Engine:
             self._pass(self._release(active))
 
     async def _release(self, active: ActiveRun) -> None:
-        key = rows.fence_key(active.run_id)
-        if not await self.log.backend.release(active.stream.tenant, key, active.epoch, active.wakes):
+        tenant, fence = active.stream.tenant, rows.fence_key(active.run_id)
+        if not await self.log.backend.release(tenant, fence, active.epoch, active.wakes):
             self.poke()  # it was woken meanwhile: it is ours still, and taken up as such
+
+    async def _claim_anew(self, tenant: str, fence: str) -> None:
+        """Own a run of ours under a new epoch, so that what is still on its way of the old one is refused."""
+        for claimed in await self.log.backend.claim(tenant, [fence], self.worker):
+            await self._load([Taken(tenant, fence, "", claimed.epoch, claimed.wakes, 0, 0)])
 
     # What a run tells (see `active.Host`)
 
-    def now_us(self) -> int:
-        """The database's time, as well as this worker knows it."""
-        return self._clock.now_us() + self._offset_us
-
     def start_step(self, active: ActiveRun, note: StepNote, step: Step[..., Any]) -> asyncio.Task[None]:
-        return asyncio.get_running_loop().create_task(self._execute(active, note, step))
+        return asyncio.get_running_loop().create_task(self._local.execute(active, note, step))
 
     def linger(self, active: ActiveRun) -> None:
         if not self._lingering:
@@ -387,13 +430,16 @@ class Engine:
             self._pass(self._reclaim(active))
 
     async def _reclaim(self, active: ActiveRun) -> None:
-        """Own the run under a new epoch, so that what is still on its way of the old one is refused."""
-        await asyncio.sleep(0.05 * (0.5 + self._random.random()))
-        await self._claim_anew(active.stream.tenant, rows.fence_key(active.run_id))
-
-    async def _claim_anew(self, tenant: str, fence: str) -> None:
-        for claimed in await self.log.backend.claim(tenant, [fence], self.worker):
-            await self._load([Taken(tenant, fence, "", claimed.epoch, claimed.wakes, 0, 0)])
+        """Take a run up anew, as long as it takes: nobody else will while this worker lives."""
+        pause = 0.05
+        while not self._stopping:
+            await asyncio.sleep(pause * (0.5 + self._random.random()))
+            try:
+                await self._adopt(active.stream)
+            except Trouble:
+                pause = min(pause * 2, 2.0)
+            else:
+                return
 
     def store_large(self, active: ActiveRun, writes: list[Write], done: Callable[[Any], None]) -> None:
         async def store() -> None:
@@ -414,45 +460,7 @@ class Engine:
         if active is not None:
             asyncio.get_running_loop().call_soon(active.offer, events)
 
-    # Steps
-
-    async def _execute(self, active: ActiveRun, note: StepNote, step: Step[..., Any]) -> None:
-        """Attempts of a step of a run that is owned here, until it ends."""
-        if step.options.at_most_once and not note.begun:
-            failure = run.StepFailed(
-                call=note.call, attempt=note.attempts, error=describe(interrupted(note.attempts))
-            )
-            active.finish(note, failure)
-            return
-        while True:
-            if note.retry_after is not None:
-                await asyncio.sleep(max(0, to_us(note.retry_after) - self.now_us()) / 1_000_000)
-            if not step.options.at_most_once:
-                active.attempt(note)
-            ended = await self._attempt(active, note, step)
-            if ended is None:
-                return
-            if isinstance(ended, run.StepCompleted):
-                active.finish(note, ended)
-                return
-            verdict = self._runner.judge(step, note.call, note.attempts, note.failures, ended)
-            if isinstance(verdict, run.StepFailed):
-                active.finish(note, verdict)
-                return
-            active.retry(note, verdict)
-
-    async def _attempt(
-        self, active: ActiveRun, note: StepNote, step: Step[..., Any]
-    ) -> run.StepCompleted | Exception | None:
-        stream = active.stream
-        context = StepContext(
-            run=stream.id,
-            tenant=stream.tenant,
-            step=step.name,
-            attempt=note.attempts,
-            key=f"{stream.tenant}/{stream.id}/{note.call}",
-        )
-        return await self._runner.attempt(step, note.input, context)
+    # In the background
 
     def _thread_pool(self) -> Executor:
         if self._threads is None:
@@ -460,12 +468,20 @@ class Engine:
         return self._threads
 
     def _pass(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do something once, in the background."""
+        """Do something once."""
         task = asyncio.get_running_loop().create_task(work)
         self._passing.add(task)
         task.add_done_callback(self._has_passed)
 
     def _has_passed(self, task: asyncio.Task[None]) -> None:
         self._passing.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            LOGGER.warning("Something could not be done, and will be found by a sweep: %s", error)
+        if not task.cancelled() and (error := task.exception()) is not None and not self._stopping:
+            LOGGER.warning("This worker may have lost track of a run, and begins anew: %s", error)
+            self._pass(self._members.begin_anew())
+
+
+def _queues_of(app: Headwater, options: EngineOptions) -> dict[str, int]:
+    if options.queues is not None:
+        return dict(options.queues)
+    declared = {step.options.queue for step in app.steps.values()}
+    return dict.fromkeys(sorted(queue for queue in declared if queue), options.concurrency)

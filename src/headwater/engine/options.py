@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,8 +18,10 @@ class EngineOptions:
     """How long a waiting run stays in memory."""
     threads: int = 16
     """Threads for sync steps."""
-    queues: Mapping[str, int] = field(default_factory=dict[str, int])
-    """Queues whose steps are executed here, and how many at once."""
+    queues: Mapping[str, int] | None = None
+    """Queues whose steps are executed here, and how many at once; all that the app's steps name, if left out."""
+    concurrency: int = 10
+    """How many steps of a queue are executed at once, where `queues` does not say."""
     workflows: bool = True
     """Whether runs are executed here; without, only steps of `queues`."""
     grace: float = 10.0

@@ -6,19 +6,19 @@ once): then the log gets both events and no row.
 
 from __future__ import annotations
 
-from typing import Any
-
-import orjson
+import asyncio
+from typing import Any, Final
 
 from headwater.app.steps import Step
 from headwater.engine.notes import Notes, StepNote
 from headwater.errors import PayloadRefused
-from headwater.events.canonical import encode_event
+from headwater.events.canonical import encode_event, encode_json
 from headwater.events.clock import from_us
 from headwater.events.envelope import NewEvent, Stream
 from headwater.events.model import Event
 from headwater.log.side import (
     ClearDue,
+    ClearReady,
     CloseFence,
     GiveKey,
     PutEntry,
@@ -35,6 +35,8 @@ from headwater.runs.entry import entry, entry_data
 from headwater.runs.machines import RunStatus
 from headwater.workflows.failures import describe
 
+_INLINE: Final = 16 * 1024
+
 
 class Outbox:
     """One write in the making. It is written whole, or, after a known race, without what the race has settled."""
@@ -47,6 +49,8 @@ class Outbox:
         """Somebody waits for it."""
         self.waits: dict[int, int] = {}
         self.hooks: dict[int, str] = {}
+        self.told: list[asyncio.Future[None]] = []
+        """Those who wait until it is durable."""
         self.ends: Event | None = None
         self.holds = False
         self._rows: dict[str, SideRow] = {}
@@ -65,11 +69,18 @@ class Outbox:
     # Steps in queues
 
     def put_ready(self, note: StepNote, step: Step[..., Any]) -> None:
-        data = orjson.dumps({"run": self.stream.id, "call": note.call, "attempt": note.attempts + 1})
         key = rows.ready_key(self.stream.id, note.call)
+        data = ready_data(self.stream.id, note.call, step.name, note.input)
         self._rows[f"ready/{key}"] = PutReady(note.queue or "", key, data, step.options.priority)
 
+    def revoke(self, note: StepNote) -> None:
+        """Nobody is to execute the step any more; if it has ended meanwhile, that is a race (see `had_ended`)."""
+        key = rows.ready_key(self.stream.id, note.call)
+        if self._rows.pop(f"ready/{key}", None) is None:
+            self._rows[f"ready/{key}"] = ClearReady(note.queue or "", key)
+
     def withdraw(self, note: StepNote) -> None:
+        """Nobody is to begin the step any more; who has begun it may still end it."""
         key = rows.ready_key(self.stream.id, note.call)
         if self._rows.pop(f"ready/{key}", None) is None:
             self._rows[f"ready/{key}"] = WithdrawReady(note.queue or "", key)
@@ -164,6 +175,15 @@ class Outbox:
         self.events = [e for e in self.events if not (isinstance(e, run.WaitCancelled) and e.call == call)]
         return True
 
+    def had_ended(self, queued: str) -> bool:
+        """A step in a queue ended before it could be cancelled: that stands."""
+        key = queued.partition("/")[2]
+        if self._rows.pop(f"ready/{key}", None) is None:
+            return False
+        call, _ = rows.call_of_ready(key)
+        self.events = [e for e in self.events if not (isinstance(e, run.StepCancelled) and e.call == call)]
+        return True
+
     def leave_out_poison(self) -> bool:
         """A result that cannot be stored is a final failure of its step: the effect happened, and says so."""
         found = False
@@ -177,6 +197,16 @@ class Outbox:
                 self.events[number] = run.StepFailed(call=event.call, attempt=event.attempt, error=error)
                 found = True
         return found
+
+
+def ready_data(run_id: str, call: int, name: str, given: Any, failures: int = 0) -> bytes:
+    """What a worker must know to execute a step; a large input is read from the run's stream."""
+    said = {"run": run_id, "call": call, "name": name, "input": given, "failures": failures}
+    data = encode_json(said, f"step {name!r}")
+    if len(data) > _INLINE:
+        del said["input"]
+        data = encode_json(said, f"step {name!r}")
+    return data
 
 
 def _is_hook(event: Event, call: int) -> bool:

@@ -79,7 +79,11 @@ class StepRunner:
         pause = self._random.uniform(0, bound)
         if isinstance(error, RetryableError) and error.after is not None:
             pause = max(error.after, 0.0)
-        after = from_us(self._now_us()) + timedelta(seconds=pause)
+        return self.put_off(call, attempt, error, pause)
+
+    def put_off(self, call: int, attempt: int, error: Exception, seconds: float) -> run.StepRetrying:
+        """There will be another attempt after a while."""
+        after = from_us(self._now_us()) + timedelta(seconds=seconds)
         return run.StepRetrying(call=call, attempt=attempt, error=describe(error), retry_after=after)
 
 

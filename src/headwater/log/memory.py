@@ -46,6 +46,7 @@ from headwater.log.side import (
     Fence,
     GiveKey,
     NeedKey,
+    NeedReady,
     OpenFence,
     PutEntry,
     PutReady,
@@ -183,7 +184,7 @@ class _Rows:
                 entry = self.entries.get((tenant, name, key))
                 first = entry.at if entry else now_us
                 self.entries[tenant, name, key] = EntryRow(tenant, name, key, label, status, first, data)
-            case NeedKey() | Fence():
+            case NeedKey() | NeedReady() | Fence():
                 pass
 
 

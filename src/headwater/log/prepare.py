@@ -26,6 +26,7 @@ from headwater.log.side import (
     Fence,
     GiveKey,
     NeedKey,
+    NeedReady,
     OpenFence,
     PutEntry,
     PutReady,
@@ -173,7 +174,7 @@ class Preparer:
                 if at is not None:
                     _aware_us(at, key)
                 self._check_data(key, data)
-            case ClearReady(queue) | WithdrawReady(queue):
+            case ClearReady(queue) | WithdrawReady(queue) | NeedReady(queue):
                 check_name("queue", queue)
 
     def _check_data(self, key: str, data: bytes) -> None:

@@ -48,6 +48,7 @@ from headwater.log.side import (
     Fence,
     GiveKey,
     NeedKey,
+    NeedReady,
     PutReady,
     SideRow,
     TakeKey,
@@ -164,7 +165,7 @@ def _refuse_guard(row: SideRow, tenant: str, view: View) -> HeadwaterError | Non
             return (
                 None if there is not None and claim in {None, there} else RowGone("ready", f"{queue}/{key}")
             )
-        case PutReady(queue, key, claim=int(claim)):
+        case PutReady(queue, key, claim=int(claim)) | NeedReady(queue, key, claim):
             there = view.claim_of(tenant, queue, key)
             return None if there == claim else RowGone("ready", f"{queue}/{key}")
         case _:

@@ -123,6 +123,15 @@ class ClearReady:
 
 
 @dataclass(frozen=True, slots=True)
+class NeedReady:
+    """Go on only while a ready row is there under this claim; else `RowGone`."""
+
+    queue: str
+    key: str
+    claim: int
+
+
+@dataclass(frozen=True, slots=True)
 class WithdrawReady:
     """Remove a ready row if nobody holds it; else nothing: who has begun it may still end it."""
 
@@ -154,6 +163,7 @@ SideRow = (
     | ClearDue
     | PutReady
     | ClearReady
+    | NeedReady
     | WithdrawReady
     | PutEntry
 )
@@ -172,6 +182,8 @@ def claims(row: SideRow) -> tuple[tuple[str, ...], bool]:  # noqa: PLR0911 - one
             return ("fence", key), True
         case SetDue(key) | ClearDue(key):
             return ("due", key), True
+        case NeedReady(queue, key, _):
+            return ("ready", queue, key), False
         case PutReady(queue, key) | ClearReady(queue, key) | WithdrawReady(queue, key):
             return ("ready", queue, key), True
         case PutEntry(list, key):

@@ -16,6 +16,7 @@ from datetime import datetime
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
+from pydantic_core import PydanticSerializationError
 
 from headwater.errors import Trouble, Undecodable
 from headwater.events.clock import to_us
@@ -104,7 +105,10 @@ class Folder:
         return any([to_us(event.recorded_at) <= to_us(until) async for event in events])
 
     async def _save(self, stream: Stream, fold: Fold[S], at: Recorded, state: S) -> None:
-        encoding, data, _ = self._log.codec.encode(self._adapter(fold).dump_json(state), None)
+        try:
+            encoding, data, _ = self._log.codec.encode(self._adapter(fold).dump_json(state), None)
+        except PydanticSerializationError:
+            return  # a lone surrogate, which is data: such a state is folded anew each time
         row = SnapshotRow(stream, fold.name, fold.version, at.version, at.chain, encoding, data)
         with suppress(Trouble):  # a cache: the next read tries again
             await self._log.backend.save_snapshot(row, self._keep)

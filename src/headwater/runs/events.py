@@ -256,6 +256,16 @@ class EventEmitted(_RunEvent):
     stream: str | None = None
 
 
+class ActionCompleted(_RunEvent):
+    """What an action gave for its key: the first and only event of the action's own stream."""
+
+    type: Literal["action_completed"] = "action_completed"
+    name: str
+    run: str
+    call: int
+    output: Any = None
+
+
 RunEvent = (
     RunCreated
     | RunStarted
@@ -294,6 +304,6 @@ RunEvent = (
 
 def register_run_events(registry: Registry) -> Registry:
     """Make the events of runs known to a registry."""
-    for model in RunEvent.__args__:
+    for model in (*RunEvent.__args__, ActionCompleted):
         registry.add(model)
     return registry

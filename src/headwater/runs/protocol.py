@@ -9,7 +9,7 @@ from typing import Any, Final, cast
 
 from pydantic import ValidationError
 
-from headwater.errors import RunNotSupportedError, Undecodable, UnknownEventType
+from headwater.errors import PayloadMissing, RunNotSupportedError, Undecodable, UnknownEventType
 from headwater.events.envelope import SPEC_VERSION_CURRENT, SPEC_VERSION_LEGACY, Recorded
 from headwater.events.model import type_name
 from headwater.runs.events import RunEvent
@@ -29,22 +29,25 @@ def check_spec(run: str, spec_version: int | None) -> None:
 
 def run_event(recorded: Recorded) -> RunEvent:
     """The typed event of a run."""
-    row = recorded.row
-    check_spec(row.stream_id, row.spec_version)
-    model = MODELS.get(row.type)
-    if model is None:
-        raise UnknownEventType(row.type)
-    if is_legacy(row.spec_version):
+    if recorded.spec_version != SPEC_VERSION_CURRENT:
+        check_spec(recorded.stream.id, recorded.spec_version)
         return _legacy_event(recorded)
+    if recorded.type not in MODELS:
+        raise UnknownEventType(recorded.type)
     return cast("RunEvent", recorded.event)
 
 
 def _legacy_event(recorded: Recorded) -> RunEvent:
+    model = MODELS.get(recorded.type)
+    if model is None:
+        raise UnknownEventType(recorded.type)
+    if recorded.stored is None:
+        raise PayloadMissing(f"Event {recorded.id} was read without its payload. Read with data=Data.ALL.")
     data: dict[str, Any] = {**recorded.data, "type": recorded.type}
     if isinstance(data.get("error"), str):
         data["error"] = {"type": "Error", "message": data["error"]}
     try:
-        return MODELS[recorded.type].model_validate(data)
+        return model.model_validate(data)
     except ValidationError as error:
         raise Undecodable(
             f"The legacy {recorded.type} at {recorded.position} cannot be read: {error}"

@@ -127,7 +127,7 @@ class RunReader:
         found: int | None = spec_of_label(fences[0].label) if fences else None
         if found is None:
             async for recorded in self.log.stream(run_stream(run, tenant), limit=1, data=Data.NONE):
-                found = recorded.row.spec_version or SPEC_VERSION_LEGACY
+                found = recorded.spec_version or SPEC_VERSION_LEGACY
         if found is None:
             raise RunNotFound(run, tenant)
         check_spec(run, found)

@@ -147,7 +147,7 @@ def apply(state: RunState, recorded: Recorded) -> RunState:
     event = run_event(recorded)
     if state.version == 0:
         stream = recorded.stream
-        spec_version = recorded.row.spec_version or 1
+        spec_version = recorded.spec_version or 1
         state = _with(state, run=stream.id, tenant=stream.tenant, spec_version=spec_version)
     return advance(state, event, recorded.recorded_at, recorded.version)
 
@@ -162,7 +162,10 @@ def advance(state: RunState, event: RunEvent, at: datetime, version: int | None 
         if not legacy:
             raise
         after = state
-    return _with(after, version=version)
+    if after is state:
+        return _with(state, version=version)
+    after.__dict__["version"] = version  # it was made here, and nobody has seen it
+    return after
 
 
 RUN_FOLD: Final = Fold("run", RunState, RunState(), apply)
@@ -177,6 +180,25 @@ def _advance(  # noqa: PLR0911, PLR0912 - one for each kind
     if to is None:
         raise IllegalEvent(state.run, version, event.type, "the run", status)
     match event:
+        case StepCreated():
+            first = _made(state, STEP, event, version)
+            step = StepState(event.call, event.name, first, at, event.queue, event.action)
+            return _with(state, steps=state.steps.put(event.call, step))
+        case StepStarted() | StepCompleted() | StepFailed() | StepRetrying() | StepCancelled():
+            return _step(state, event, at, version)
+        case HookCreated():
+            hook = HookState(event.call, event.token, _made(state, HOOK, event, version), event.name)
+            return _with(state, hooks=state.hooks.put(event.call, hook))
+        case HookConflict():
+            hook = HookState(event.call, event.token, _made(state, HOOK, event, version))
+            return _with(state, hooks=state.hooks.put(event.call, hook))
+        case HookReceived() | HookDisposed():
+            return _hook(state, event, version)
+        case WaitCreated():
+            wait = WaitState(event.call, event.until, _made(state, WAIT, event, version))
+            return _with(state, waits=state.waits.put(event.call, wait))
+        case WaitCompleted() | WaitCancelled():
+            return _wait(state, event, version)
         case RunCreated():
             return _with(
                 state,
@@ -217,25 +239,6 @@ def _advance(  # noqa: PLR0911, PLR0912 - one for each kind
             return _ended(_with(state, status=to, error=event.error), at)
         case RunCancelled():
             return _ended(_with(state, status=to, held=None), at)
-        case StepCreated():
-            first = _made(state, STEP, event, version)
-            step = StepState(event.call, event.name, first, at, event.queue, event.action)
-            return _with(state, steps=state.steps.put(event.call, step))
-        case StepStarted() | StepRetrying() | StepCompleted() | StepFailed() | StepCancelled():
-            return _step(state, event, at, version)
-        case HookCreated():
-            hook = HookState(event.call, event.token, _made(state, HOOK, event, version), event.name)
-            return _with(state, hooks=state.hooks.put(event.call, hook))
-        case HookConflict():
-            hook = HookState(event.call, event.token, _made(state, HOOK, event, version))
-            return _with(state, hooks=state.hooks.put(event.call, hook))
-        case HookReceived() | HookDisposed():
-            return _hook(state, event, version)
-        case WaitCreated():
-            wait = WaitState(event.call, event.until, _made(state, WAIT, event, version))
-            return _with(state, waits=state.waits.put(event.call, wait))
-        case WaitCompleted() | WaitCancelled():
-            return _wait(state, event, version)
         case ChildStarted():
             begun = ChildState(event.call, event.run, event.workflow)
             return _with(state, children=state.children.put(event.call, begun))
@@ -269,23 +272,30 @@ def _step(
         return state
     match event:
         case StepStarted():
-            first = step.first_started_at or at
-            began = _with(step, attempt=event.attempt, worker=event.worker, started_at=at, retry_after=None)
-            step = _with(began, first_started_at=first)
-        case StepRetrying() if state.finished:
-            to = "cancelled"
-            step = _with(step, attempt=event.attempt, error=event.error, ended_at=at)
-        case StepRetrying():
-            step = _with(step, attempt=event.attempt, error=event.error, retry_after=event.retry_after)
+            step = _with(
+                step,
+                status=to,
+                attempt=event.attempt,
+                worker=event.worker,
+                first_started_at=step.first_started_at or at,
+                started_at=at,
+                retry_after=None,
+            )
         case StepCompleted():
-            step = _with(step, attempt=event.attempt, error=None, output=event.output, ended_at=at)
+            step = _with(step, status=to, attempt=event.attempt, error=None, output=event.output, ended_at=at)
         case StepFailed():
-            step = _with(step, attempt=event.attempt, error=event.error, ended_at=at)
+            step = _with(step, status=to, attempt=event.attempt, error=event.error, ended_at=at)
+        case StepRetrying() if state.finished:
+            step = _with(step, status="cancelled", attempt=event.attempt, error=event.error, ended_at=at)
+        case StepRetrying():
+            step = _with(
+                step, status=to, attempt=event.attempt, error=event.error, retry_after=event.retry_after
+            )
         case StepCancelled():
-            step = _with(step, retry_after=None, ended_at=at)
+            step = _with(step, status=to, retry_after=None, ended_at=at)
         case _:
             assert_never(event)
-    return _with(state, steps=state.steps.put(event.call, _with(step, status=to)))
+    return _with(state, steps=state.steps.put(event.call, step))
 
 
 def _hook(state: RunState, event: HookReceived | HookDisposed, version: int) -> RunState:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from headwater.app import Headwater
-from headwater.engine.engine import Ended, Engine
+from headwater.engine.engine import Alone, Ended, Engine
 from headwater.engine.options import EngineOptions
 from headwater.log.log import Log
 
 
 async def start(
-    app: Headwater, log: Log, options: EngineOptions | None = None, *, ended: Ended | None = None
+    app: Headwater,
+    log: Log,
+    options: EngineOptions | None = None,
+    *,
+    ended: Ended | None = None,
+    alone: Alone | None = None,
 ) -> Engine:
     """Begin to work for an app on a log that is open. The caller stops what it gets."""
-    engine = Engine(app, log, options, ended=ended)
+    engine = Engine(app, log, options, ended=ended, alone=alone)
     await engine.start()
     return engine

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections import deque
 from collections.abc import Coroutine, Generator
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from headwater.app.arguments import Payload
 from headwater.app.steps import Step
-from headwater.errors import Refused
+from headwater.errors import Refused, RunEvicted
 
 if TYPE_CHECKING:
     from headwater.workflows.execution import Execution
@@ -20,7 +21,17 @@ T = TypeVar("T")
 class StepCall(Coroutine[Any, Any, T]):
     """A call of a step: a coroutine that gets its number when it is first advanced, and does nothing before."""
 
-    __slots__ = ("_advancing", "_execution", "_serial", "action", "args", "kwargs", "step")
+    __slots__ = (
+        "_advancing",
+        "_execution",
+        "_made_at",
+        "_made_in",
+        "_serial",
+        "action",
+        "args",
+        "kwargs",
+        "step",
+    )
 
     def __init__(
         self,
@@ -34,6 +45,15 @@ class StepCall(Coroutine[Any, Any, T]):
         self._serial = execution.loop.next_serial()
         self._advancing: Generator[Any, Any, T] | None = None
         self.step, self.args, self.kwargs, self.action = step, args, kwargs, action
+        caller = sys._getframe(3)  # noqa: SLF001 - what called the step
+        self._made_in, self._made_at = caller.f_code, caller.f_lasti
+
+    @property
+    def where(self) -> str:
+        """The line that made the call."""
+        lines = list(self._made_in.co_positions())
+        line = lines[self._made_at // 2][0] if self._made_at // 2 < len(lines) else None
+        return f"{self._made_in.co_filename}:{line or '?'} in {self._made_in.co_name}"
 
     def __hash__(self) -> int:
         return self._serial
@@ -60,7 +80,12 @@ class StepCall(Coroutine[Any, Any, T]):
 
     def _advance(self) -> Generator[Any, Any, T]:
         execution = self._execution
-        call, future = execution.issue_step(self)
+        try:
+            call, future = execution.issue_step(self)
+        except RunEvicted:
+            if execution.is_pestered():
+                yield  # to code that tries again for ever: it is left hanging
+            raise
         try:
             result: T = yield from future
         except asyncio.CancelledError:

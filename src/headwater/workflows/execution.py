@@ -37,7 +37,6 @@ import headwater
 from headwater.app.steps import Step
 from headwater.app.workflows import Workflow
 from headwater.errors import (
-    HeadwaterError,
     HookConflictError,
     NonDeterminismError,
     PayloadRefused,
@@ -280,12 +279,8 @@ class Execution:
     def issue_step(self, asked: StepCall[Any]) -> tuple[int, asyncio.Future[Any]]:
         step = asked.step
         call, recorded = self._issue(run.StepCreated, step.name)
-        if recorded is None:
-            try:
-                plain = step.signature.dump(asked.args, asked.kwargs)
-            except HeadwaterError:
-                self._calls -= 1
-                raise
+        if recorded is None:  # a refused call keeps its number: on a replay it is refused under the same one
+            plain = step.signature.dump(asked.args, asked.kwargs)
             self.commands.append(NewStep(call, step, plain, asked.action))
         future = self.loop.create_future()
         self._steps[call] = (future, step)
@@ -314,7 +309,7 @@ class Execution:
         call = self._calls + 1
         recorded = self._recorded.pop(call, None)
         if recorded is not None and not _is_same(recorded, kind, name):
-            error = NonDeterminismError(call, _say(recorded), _words(kind, name), _where())
+            error = NonDeterminismError(call, _say(recorded), _words(kind, name), line_of_code())
             self.loop.failure = self.loop.failure or error
             raise error
         self._calls = call
@@ -371,7 +366,7 @@ def _words(kind: type[Event], name: str) -> str:
     return _WORDS[kind].format(name)
 
 
-def _where() -> str:
+def line_of_code() -> str:
     """The line of the user's code that is running."""
     frame: FrameType | None = sys._getframe(2)  # noqa: SLF001
     while frame is not None:

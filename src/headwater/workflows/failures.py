@@ -9,14 +9,17 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable
 from importlib import import_module
+from pathlib import Path
 from typing import Any, Final, cast
 
+import headwater
 from headwater.errors import HookConflictError, StepError
 from headwater.runs.events import ErrorInfo
 
 _PLAIN: Final = (str, int, bool, type(None))
 _MOST: Final = 8_000
 _DEEPEST: Final = 5
+_OURS: Final = str(Path(headwater.__file__).parent)
 
 
 def describe(error: BaseException, *, depth: int = 0) -> ErrorInfo:
@@ -32,7 +35,7 @@ def describe(error: BaseException, *, depth: int = 0) -> ErrorInfo:
         message=_text(error)[:_MOST],
         code=code if isinstance(code, str) else None,
         args=args if all(isinstance(arg, _PLAIN) and len(str(arg)) <= _MOST for arg in args) else None,
-        stack="".join(traceback.format_tb(error.__traceback__))[-_MOST:],
+        stack=_stack(error),
         cause=describe(cause, depth=depth + 1) if cause is not None and depth < _DEEPEST else None,
     )
 
@@ -62,6 +65,13 @@ def _own_class(info: ErrorInfo) -> Exception | None:
         return error if _text(error)[:_MOST] == info.message else None
     except Exception:  # noqa: BLE001  whatever a class of the user's does: it cannot be made here
         return None
+
+
+def _stack(error: BaseException) -> str:
+    """The lines of the user's code, without ours above them."""
+    frames = traceback.extract_tb(error.__traceback__)
+    theirs = [frame for frame in frames if not frame.filename.startswith(_OURS)]
+    return "".join(traceback.format_list(theirs or frames))[-_MOST:]
 
 
 def _text(error: BaseException) -> str:

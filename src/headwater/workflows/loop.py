@@ -32,7 +32,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-import weakref
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from contextlib import suppress
@@ -41,6 +40,7 @@ from types import CoroutineType
 from typing import Any, Final, NoReturn, TypeVar, TypeVarTuple
 
 from headwater.errors import NotInWorkflow
+from headwater.workflows.generators import Generators
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -49,6 +49,8 @@ _running_loop = asyncio._get_running_loop  # noqa: SLF001
 _set_running_loop = asyncio._set_running_loop  # noqa: SLF001
 _unregister_task = asyncio.tasks._unregister_task  # noqa: SLF001
 _LOGGER: Final = logging.getLogger("headwater.workflows")
+_LATEST: Final = 250_000_000_000.0
+"""The year 9892: what is to come later never comes."""
 _AS_COMPLETED: Final = {"as_completed", "_AsCompletedIterator.__init__"}
 
 
@@ -117,7 +119,7 @@ class RunLoop(asyncio.AbstractEventLoop):
         self._serial = 0
         self._tasks: list[RunTask[Any]] = []
         self._prune_at = 64
-        self._generators: weakref.WeakSet[AsyncGenerator[Any, Any]] = weakref.WeakSet()
+        self._generators = Generators(self._may_close, self._close)
 
     # Turns
 
@@ -126,7 +128,7 @@ class RunLoop(asyncio.AbstractEventLoop):
         before = _running_loop()
         hooks = sys.get_asyncgen_hooks()
         _set_running_loop(self)
-        sys.set_asyncgen_hooks(firstiter=self._generators.add, finalizer=self._finalize)
+        sys.set_asyncgen_hooks(firstiter=self._generators.begin, finalizer=self._generators.finalize)
         try:
             deliver()
             ready = self._ready
@@ -139,6 +141,7 @@ class RunLoop(asyncio.AbstractEventLoop):
     def kill(self) -> None:
         """Let the run go: nothing of it happens any more."""
         self.dead = True
+        self._generators.clear()
 
         def close() -> None:
             for task in self._tasks:
@@ -155,12 +158,14 @@ class RunLoop(asyncio.AbstractEventLoop):
         return [task for task in self._tasks if not task.done()]
 
     def generators(self) -> list[AsyncGenerator[Any, Any]]:
-        return list(self._generators)
+        """Those that have not ended, in the order in which they began."""
+        return self._generators.left()
 
-    def _finalize(self, generator: AsyncGenerator[Any, Any]) -> None:
-        self._generators.discard(generator)
-        if not self.dead and _running_loop() is self:
-            _ = self.create_task(generator.aclose())
+    def _may_close(self) -> bool:
+        return _running_loop() is self
+
+    def _close(self, generator: AsyncGenerator[Any, Any]) -> None:
+        _ = self.create_task(generator.aclose())
 
     # What asyncio asks of a loop
 
@@ -184,7 +189,7 @@ class RunLoop(asyncio.AbstractEventLoop):
         self, when: float, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
     ) -> asyncio.TimerHandle:
         timer = Timer(when, callback, args, self, context)
-        if self.dead:
+        if self.dead or when > _LATEST:
             return timer
         if when <= self.time():
             self._ready.append(timer)

@@ -110,7 +110,7 @@ class Model:
         assert not ended or not any(ok for event, ok in events if event.type.startswith("run_"))
         return events
 
-    def follow(self, event: RunEvent) -> None:
+    def follow(self, event: RunEvent) -> None:  # noqa: PLR0912 - one for each kind
         call = getattr(event, "call", 0)
         self.calls = max(self.calls, call)
         match event:

@@ -13,6 +13,7 @@ from headwater.log.side import (
     Fence,
     GiveKey,
     NeedKey,
+    NeedReady,
     OpenFence,
     PutEntry,
     PutReady,
@@ -91,6 +92,8 @@ def _flatten(row: SideRow, flat: list[Side]) -> None:  # noqa: PLR0912 - one for
             flat.append(_side("put_ready", key, queue, None if at is None else to_us(at), priority, data))
         case ClearReady(queue, key, missing_ok, claim):
             flat.append(_side("clear_ready?" if missing_ok else "clear_ready", key, queue, claim))
+        case NeedReady(queue, key, claim):
+            flat.append(_side("need_ready", key, queue, claim))
         case WithdrawReady(queue, key):
             flat.append(_side("withdraw_ready", key, queue))
 

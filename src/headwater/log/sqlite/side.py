@@ -15,6 +15,7 @@ from headwater.log.side import (
     Fence,
     GiveKey,
     NeedKey,
+    NeedReady,
     OpenFence,
     PutEntry,
     PutReady,
@@ -82,7 +83,7 @@ class SideTables:
                 self._execute(SQL["withdraw_ready"], (tenant, queue, key))
             case PutEntry(name, key, label, status, data):
                 self._execute(SQL["put_entry"], (tenant, name, key, label, status, now_us, data))
-            case NeedKey() | Fence():
+            case NeedKey() | NeedReady() | Fence():
                 pass
 
     def save_snapshot(self, row: SnapshotRow, keep: int) -> None:

@@ -17,6 +17,7 @@ from headwater.log.side import (
     Fence,
     GiveKey,
     NeedKey,
+    NeedReady,
     OpenFence,
     PutEntry,
     PutReady,
@@ -205,7 +206,7 @@ class Model:
                     del self.ready[key]
             case PutEntry(_, key, label, status):
                 self.entries[key] = label, status
-            case Fence() | NeedKey():
+            case Fence() | NeedKey() | NeedReady():
                 pass
 
     # Who owns what

@@ -9,7 +9,7 @@ from headwater.errors import RowGone
 from headwater.events.clock import to_us
 from headwater.events.envelope import Stream
 from headwater.log.log import Log
-from headwater.log.side import ClearReady, PutReady, WithdrawReady
+from headwater.log.side import ClearReady, NeedReady, PutReady, WithdrawReady
 from headwater.testing.contract.behaviour import behaviour
 from headwater.testing.contract.facts import ONE, TENANT, refused, write
 from headwater.testing.contract.guards import EARLY, LATE
@@ -122,6 +122,19 @@ class QueuesContract:
             await log.append(write(ONE, PutReady("q", "r", b"now", at=EARLY, claim=1)))
             [taken] = await log.backend.take_ready("w2", {"q": 1})
             assert (taken.claim, taken.data) == (2, b"now")
+
+    @behaviour()
+    async def test_a_claim_can_be_needed_without_changing_it(self, site: Site) -> None:
+        async with site.open() as log:
+            await enrol(log, "w")
+            await refused(RowGone, log, write(ONE, NeedReady("q", "r", 1)))
+            await log.append(write(ONE, PutReady("q", "r", at=EARLY)))
+            await refused(RowGone, log, write(ONE, NeedReady("q", "r", 1)))
+            assert await take(log, "w") == [("r", 1)]
+            await log.append(write(ONE, NeedReady("q", "r", 1)))
+            await refused(RowGone, log, write(ONE, NeedReady("q", "r", 2)))
+            [row] = await log.backend.ready(TENANT, "q")
+            assert (row.holder, row.claim) == ("w", 1)
 
     @behaviour()
     async def test_withdrawing_leaves_what_somebody_has_begun(self, site: Site) -> None:

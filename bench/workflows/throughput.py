@@ -1,0 +1,87 @@
+"""Workflows of ten no-op steps, end to end: from `hw.start` to the result, with an embedded worker."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from functools import partial
+from typing import Any
+
+from bench.harness import Case, Result, Scale, compare, rate, rate_result, together
+from bench.places import Places
+from bench.workflows.floor import open_floor
+from bench.workflows.places import site, size
+from bench.workflows.processes import MISSING, peer
+from bench.workflows.program import app, ten
+from headwater.client import Client
+
+UNIT = "workflows/s"
+
+
+async def workflows(hw: Client, count: int, callers: int) -> float:
+    """Workflows a second, `callers` at once."""
+    numbers = iter(range(count))
+
+    async def caller(_: int) -> None:
+        for n in numbers:
+            run = await hw.start(ten, n)
+            assert await run.result() == 45 + n
+
+    return await rate(count, lambda: together(callers, caller))
+
+
+async def _measure(
+    places: Places,
+    scale: Scale,
+    *,
+    backend: str,
+    callers: int,
+    goal: str,
+    vs_limit: float = 0,
+    vs_peer: float = 0,
+) -> Result:
+    at = await site(places, backend)
+    runs = size(scale, 2000 if callers > 1 else 400, least=20)
+    theirs = max(callers, size(scale, 100, least=10))
+    async with AsyncExitStack() as exits:
+        bare = await exits.enter_async_context(open_floor(backend, at.bare)) if at.bare else None
+        other = await exits.enter_async_context(peer(at.bare if backend == "postgres" else f"{at.bare}.dbos"))
+        hw = await exits.enter_async_context(app.connect(at.url, worker=True))
+        warm = await workflows(hw, runs // 4, callers)
+        runs = max(20, min(runs, int(warm * scale.seconds * 3)))
+        compared = await compare(
+            scale.rounds,
+            ours=partial(workflows, hw, runs, callers),
+            limit=partial(bare.rate, runs, callers) if bare else None,
+            peer=partial(other.rate, callers, theirs) if other else None,
+        )
+    if bare is None:
+        return Result(UNIT, goal, ours=compared.median("ours"))
+    result = rate_result(UNIT, goal, compared, reached=True)
+    result.reached = _judged(result, vs_limit, vs_peer)
+    result.note = "" if other else MISSING
+    return result
+
+
+def _judged(result: Result, vs_limit: float, vs_peer: float) -> bool | None:
+    """None where there is no goal, or its peer is missing."""
+    if not vs_limit and not vs_peer:
+        return None
+    if vs_peer and result.vs_peer is None:
+        return None
+    return result.vs_limit >= vs_limit and (not vs_peer or (result.vs_peer or 0) >= vs_peer)
+
+
+def _case(key: str, goal: str, measure: partial[Any]) -> Case:
+    backend, _, name = key.partition(".")
+    callers = int(name.rpartition("_c")[2])
+    return Case(key, goal, UNIT, partial(measure, backend=backend, callers=callers, goal=goal))
+
+
+CASES = [
+    _case("postgres.steps10_c200", "30 times the peer", partial(_measure, vs_peer=30)),
+    _case("sqlite.steps10_c200", "40 times the peer", partial(_measure, vs_peer=40)),
+    _case("postgres.steps10_c1", "0.6 of the limit", partial(_measure, vs_limit=0.6)),
+    _case("postgres.steps10_c32", "none", partial(_measure)),
+    _case("sqlite.steps10_c1", "none", partial(_measure)),
+    _case("memory.steps10_c200", "none", partial(_measure)),
+]

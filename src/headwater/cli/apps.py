@@ -1,0 +1,29 @@
+"""The app that a command works for, and the events that it reads."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from headwater.app import Headwater
+from headwater.errors import DeclarationRefused
+from headwater.events.registry import Registry
+from headwater.runs.events import register_run_events
+
+Where = Annotated[str, typer.Argument(metavar="MODULE:APP", help="The app, as shop:app.")]
+
+
+def app_of(where: str) -> Headwater:
+    """Import an app."""
+    from headwater.worker.loading import load_app
+
+    try:
+        return load_app(where)
+    except DeclarationRefused as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def registry_of(app: Headwater) -> Registry:
+    """The events of runs, and those of the app."""
+    return register_run_events(Registry(*app.events))

@@ -1,0 +1,1 @@
+"""`headwater run`: start runs, look at them, talk to them."""

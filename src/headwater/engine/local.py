@@ -1,0 +1,74 @@
+"""Steps of runs that are owned here, executed here: their attempts, one after the other, until one has ended them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from headwater.app import Step, StepContext
+from headwater.engine.actions import Action
+from headwater.engine.active import ActiveRun
+from headwater.engine.notes import StepNote
+from headwater.engine.steps import StepRunner, interrupted
+from headwater.engine.transactions import Committed, attempt_in_transaction
+from headwater.events.clock import to_us
+from headwater.log.log import Log
+from headwater.log.side import Fence
+from headwater.runs import events as run
+from headwater.runs import rows
+from headwater.workflows.failures import describe
+
+
+class LocalSteps:
+    """Executes steps for their runs."""
+
+    def __init__(self, log: Log, runner: StepRunner, now_us: Callable[[], int]) -> None:
+        self._log, self._runner, self._now_us = log, runner, now_us
+
+    async def execute(self, active: ActiveRun, note: StepNote, step: Step[..., Any]) -> None:
+        """See a step to its end."""
+        if step.options.at_most_once and note.attempts and not note.begun:
+            error = describe(interrupted(note.attempts))
+            active.finish(note, run.StepFailed(call=note.call, attempt=note.attempts, error=error))
+            return
+        action = None if note.action is None else Action(self._log, active.stream, note)
+        if action is not None and (stored := await action.stored()) is not None:
+            active.attempt(note)
+            active.finish(note, stored.model_copy(update={"attempt": note.attempts}))
+            return
+        while True:
+            if note.retry_after is not None:
+                await asyncio.sleep(max(0, to_us(note.retry_after) - self._now_us()) / 1_000_000)
+            if step.options.at_most_once or step.options.transaction:
+                await active.attempt_durably(note)
+            else:
+                active.attempt(note)
+            ended = await self._attempt(active, note, step)
+            if isinstance(ended, Committed):
+                active.committed(note)
+                return
+            if isinstance(ended, run.StepCompleted):
+                active.finish(note, ended, None if action is None else action.write(ended))
+                return
+            verdict = self._runner.judge(step, note.call, note.attempts, note.failures, ended)
+            if isinstance(verdict, run.StepFailed):
+                active.finish(note, verdict)
+                return
+            active.retry(note, verdict)
+
+    async def _attempt(
+        self, active: ActiveRun, note: StepNote, step: Step[..., Any]
+    ) -> run.StepCompleted | Committed | Exception:
+        stream = active.stream
+        context = StepContext(
+            run=stream.id,
+            tenant=stream.tenant,
+            step=step.name,
+            attempt=note.attempts,
+            key=f"{stream.tenant}/{stream.id}/{note.call}",
+        )
+        if not step.options.transaction:
+            return await self._runner.attempt(step, note.input, context)
+        fence = Fence(rows.fence_key(stream.id), active.epoch)
+        return await attempt_in_transaction(self._log, self._runner, step, note.input, context, stream, fence)
