@@ -9,17 +9,19 @@ PIP := -m pip --disable-pip-version-check
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check chaos format bench test-newest lock clean
+.PHONY: help setup run log-demo test check chaos format bench bench-workflows test-newest lock clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make setup        create .venv with the pinned dependencies"
-	@echo "make run          the demo"
+	@echo "make run          the demo: a workflow whose worker is killed, and which goes on"
+	@echo "make log-demo     the log alone: two writers, one killed, nothing lost"
 	@echo "make test         every test, with real servers"
 	@echo "make check        lint, types, layers, fast tests"
 	@echo "make chaos        processes killed and stopped, servers crashed, disks filled (make chaos ARGS='--seconds 3600')"
 	@echo "make format       let ruff rewrite what it can"
 	@echo "make bench        the benchmarks of the log (make bench ARGS=--quick)"
+	@echo "make bench-workflows   the benchmarks of workflows"
 	@echo "make test-newest  unit and contract tests on the newest Python here"
 	@echo "make lock         pin the dependencies again"
 	@echo "make clean        remove everything that can be made again"
@@ -38,6 +40,9 @@ $(BENCH_READY): $(READY) requirements/bench.txt
 	@touch $@
 
 run: $(READY)
+	$(BIN)/python examples/order_demo/demo.py
+
+log-demo: $(READY)
 	$(BIN)/python examples/log_demo.py
 
 test: $(READY)
@@ -61,6 +66,9 @@ format: $(READY)
 
 bench: $(BENCH_READY)
 	$(BIN)/python -m bench log $(ARGS)
+
+bench-workflows: $(BENCH_READY)
+	$(BIN)/python -m bench workflows $(ARGS)
 
 # The newest Python that really runs; its tests live in an environment of their own.
 test-newest: $(READY)

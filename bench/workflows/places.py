@@ -12,19 +12,24 @@ class Site(NamedTuple):
     backend: str
     url: str
     """Ours."""
-    bare: str
+    bare: str = ""
     """The owner's address of the same Postgres database; another file on the same disk."""
+    peer: str = ""
+    restate: str = ""
+    """A folder for the peer that brings its own storage; it is measured once, beside us on Postgres."""
 
 
 async def site(places: Places, backend: str) -> Site:
     match backend:
         case "postgres":
             database = await places.database()
-            return Site(backend, database.worker_url, database.owner_url)
+            owner = database.owner_url
+            return Site(backend, database.worker_url, owner, owner, str(places.file("restate")))
         case "sqlite":
-            return Site(backend, f"sqlite:///{places.file('runs.db')}", f"sqlite:///{places.file('bare.db')}")
+            files = [f"sqlite:///{places.file(name)}" for name in ("runs.db", "bare.db", "peer.db")]
+            return Site(backend, *files)
         case _:
-            return Site(backend, "memory:", "")
+            return Site(backend, "memory:")
 
 
 def size(scale: Scale, full: int, *, least: int = 1) -> int:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import sys
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -84,7 +85,7 @@ async def worker(url: str, **options: float | bool) -> AsyncIterator[Process]:
 
 
 class Peer:
-    """DBOS, in its own process."""
+    """A peer, in its own process: DBOS or Restate."""
 
     def __init__(self, running: Process) -> None:
         self._process = running
@@ -101,10 +102,19 @@ class Peer:
 
 @asynccontextmanager
 async def peer(address: str) -> AsyncIterator[Peer | None]:
-    """None where it is not installed."""
-    async with AsyncExitStack() as exits:
-        there = find_spec("dbos") is not None and address
-        if not there:
-            yield None
-            return
-        yield Peer(await exits.enter_async_context(process("bench.workflows.dbos_side", address)))
+    """None where it is not installed, or has no backend of that kind."""
+    if not address or find_spec("dbos") is None:
+        yield None
+        return
+    async with process("bench.workflows.dbos_side", address) as running:
+        yield Peer(running)
+
+
+@asynccontextmanager
+async def restate(folder: str) -> AsyncIterator[Peer | None]:
+    """None where its server (`restate-server` on the path) or its SDK is not there, or no folder is given."""
+    if not folder or shutil.which("restate-server") is None or find_spec("restate") is None:
+        yield None
+        return
+    async with process("bench.workflows.restate_side", folder) as running:
+        yield Peer(running)

@@ -10,7 +10,7 @@ from bench.harness import Case, Result, Scale, compare, rate, rate_result, toget
 from bench.places import Places
 from bench.workflows.floor import open_floor
 from bench.workflows.places import site, size
-from bench.workflows.processes import MISSING, peer
+from bench.workflows.processes import MISSING, peer, restate
 from bench.workflows.program import app, ten
 from headwater.client import Client
 
@@ -38,26 +38,32 @@ async def _measure(
     goal: str,
     vs_limit: float = 0,
     vs_peer: float = 0,
+    vs_restate: float = 0,
 ) -> Result:
     at = await site(places, backend)
     runs = size(scale, 2000 if callers > 1 else 400, least=20)
     theirs = max(callers, size(scale, 100, least=10))
     async with AsyncExitStack() as exits:
         bare = await exits.enter_async_context(open_floor(backend, at.bare)) if at.bare else None
-        other = await exits.enter_async_context(peer(at.bare if backend == "postgres" else f"{at.bare}.dbos"))
+        other = await exits.enter_async_context(peer(at.peer))
+        third = await exits.enter_async_context(restate(at.restate))
         hw = await exits.enter_async_context(app.connect(at.url, worker=True))
         warm = await workflows(hw, runs // 4, callers)
         runs = max(20, min(runs, int(warm * scale.seconds * 3)))
         compared = await compare(
-            scale.rounds,
+            (scale.rounds * 2 + 2) // 3,  # the peers take their time
             ours=partial(workflows, hw, runs, callers),
             limit=partial(bare.rate, runs, callers) if bare else None,
             peer=partial(other.rate, callers, theirs) if other else None,
+            restate=partial(third.rate, callers, theirs * 2) if third else None,
         )
     if bare is None:
         return Result(UNIT, goal, ours=compared.median("ours"))
     result = rate_result(UNIT, goal, compared, reached=True)
     result.reached = _judged(result, vs_limit, vs_peer)
+    if third:
+        result.also["vs_restate"] = compared.ratio("ours", "restate")
+        result.reached = result.reached and result.also["vs_restate"] >= vs_restate
     result.note = "" if other else MISSING
     return result
 
@@ -78,7 +84,11 @@ def _case(key: str, goal: str, measure: partial[Any]) -> Case:
 
 
 CASES = [
-    _case("postgres.steps10_c200", "30 times the peer", partial(_measure, vs_peer=30)),
+    _case(
+        "postgres.steps10_c200",
+        "30 times the peer, 2.5 times Restate",
+        partial(_measure, vs_peer=30, vs_restate=2.5),
+    ),
     _case("sqlite.steps10_c200", "40 times the peer", partial(_measure, vs_peer=40)),
     _case("postgres.steps10_c1", "0.6 of the limit", partial(_measure, vs_limit=0.6)),
     _case("postgres.steps10_c32", "none", partial(_measure)),

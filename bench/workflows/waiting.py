@@ -56,7 +56,7 @@ async def _start_up(at: Site) -> tuple[float, float]:
 
 async def _measure(places: Places, scale: Scale, *, backend: str) -> Result:
     empty, full = await site(places, backend), await site(places, backend)
-    runs = size(scale, 100_000, least=500)
+    runs = 100_000 if scale == Scale.full() else size(scale, 20_000, least=500)
     await _fill(empty, 1)
     await _fill(full, runs)
     pairs = [(await _start_up(empty), await _start_up(full)) for _ in range((scale.rounds + 1) // 2)]

@@ -35,6 +35,7 @@ HeadwaterError
 ├── NonDeterminismError     the code at hand asks for something else than the run's history holds
 ├── StepFailed              raised by steps, or to a workflow in place of what a step raised
 │   ├── StepError           a step's error whose own class cannot be raised here
+│   ├── StepInterrupted     the worker ended during a step that may run at most once
 │   ├── FatalError          raised by a step that must not be tried again
 │   └── RetryableError      raised by a step that is to be tried again, later
 ├── RunError                a run ended without a result, as `result()` says it
@@ -337,6 +338,10 @@ class StepError(StepFailed):
     def __init__(self, message: str, *, type: str = "", stack: str = "", data: object = None) -> None:
         super().__init__(message)
         self.type, self.stack, self.data = type, stack, data
+
+
+class StepInterrupted(StepFailed):
+    """The worker ended during a step that may run at most once: whether its effect happened is not known."""
 
 
 class FatalError(StepFailed):

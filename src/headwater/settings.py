@@ -20,9 +20,10 @@ _LOG = "log_"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Where the log is, and those of its options that differ from the defaults (see `LogOptions`)."""
+    """Where the log is, a Redis to carry its hints, and those of its options that differ from the defaults (see `LogOptions`)."""
 
     url: str = DEFAULT_URL
+    redis_url: str | None = None
     log_page: int | None = None
     log_poll: float | None = None
     log_linger: float | None = None
@@ -60,7 +61,7 @@ def redacted(url: str) -> str:
 
 
 def _parse(variable: str, value: str, kind: str) -> str | int | float:
-    if kind == "str":
+    if kind.startswith("str"):
         return value
     wanted, parse = ("a whole number", int) if kind.startswith("int") else ("a number", float)
     try:

@@ -5,8 +5,12 @@ Python snippets share a namespace and an event loop (`await` works at top level)
 
     ```python             run
     ```python notest      only compiled
+    ```python file=a.py   run, and written to a file, for the commands
     ```console            each `$ headwater` line exits 0; `...` in the output matches anything
     ```console fails      each exits with something else
+    ```console until      each is repeated until it comes out as shown
+
+In a console, `$ headwater ... &` goes on in the background, and `$ kill -9 %1` ends the first of those.
 """
 
 import ast
@@ -15,13 +19,18 @@ import inspect
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
+import time
 import types
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+PATIENCE = 30.0
+BACKGROUND: list[subprocess.Popen[str]] = []
 FENCE = re.compile(
     r"^(?P<indent> *)```(?P<info>[^\n`]*)\n(?P<code>.*?)^(?P=indent)``` *$", re.MULTILINE | re.DOTALL
 )
@@ -39,6 +48,11 @@ class Snippet:
     def place(self) -> str:
         return f"{self.file.name}:{self.line}"
 
+    @property
+    def target(self) -> str | None:
+        """The file that it is to be written to."""
+        return next((flag[5:] for flag in self.flags if flag.startswith("file=")), None)
+
 
 def snippets(file: Path) -> Iterator[Snippet]:
     text = file.read_text("utf-8")
@@ -50,6 +64,8 @@ def snippets(file: Path) -> Iterator[Snippet]:
 
 
 def run_python(snippet: Snippet, module: types.ModuleType, runner: asyncio.Runner) -> None:
+    if snippet.target is not None:
+        Path(snippet.target).write_text(snippet.code, "utf-8")
     padded = "\n" * (snippet.line - 1) + snippet.code  # so that tracebacks quote the page itself
     flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
     code = compile(padded, str(snippet.file), "exec", flags=flags, dont_inherit=True)
@@ -77,29 +93,55 @@ def run_console(snippet: Snippet) -> None:
             commands[-1][1].append(line)
     for command, expected in commands:
         arguments = shlex.split(command, comments=True)
-        if arguments[:1] == ["headwater"] and "notest" not in snippet.flags:
+        if "notest" in snippet.flags:
+            continue
+        if arguments[:1] == ["headwater"] and arguments[-1] == "&":
+            BACKGROUND.append(start_command(arguments[1:-1], stdout=subprocess.DEVNULL))
+        elif arguments[:1] == ["headwater"]:
             run_command(snippet, command, arguments[1:], expected)
+        elif arguments[:1] == ["kill"]:
+            end_command(arguments[1:])
+
+
+def start_command(arguments: list[str], **options: Any) -> subprocess.Popen[str]:
+    program = Path(sys.executable).with_name("headwater")
+    quiet = {"COLUMNS": "120", "NO_COLOR": "1", "TERM": "dumb"}
+    return subprocess.Popen(
+        [program, *arguments],
+        env={**os.environ, **quiet},
+        stderr=subprocess.STDOUT,
+        text=True,
+        **options,
+    )
+
+
+def end_command(arguments: list[str]) -> None:
+    """`kill %1`, or `kill -9 %1`."""
+    job = BACKGROUND[int(arguments[-1].removeprefix("%")) - 1]
+    job.send_signal(signal.SIGKILL if arguments[0] == "-9" else signal.SIGTERM)
+    job.wait(PATIENCE)
 
 
 def run_command(snippet: Snippet, command: str, arguments: list[str], expected: list[str]) -> None:
-    program = Path(sys.executable).with_name("headwater")
-    quiet = {"COLUMNS": "120", "NO_COLOR": "1", "TERM": "dumb"}
-    done = subprocess.run(
-        [program, *arguments],
-        env={**os.environ, **quiet},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=50,
-        check=False,
-    )
-    if (done.returncode != 0) != ("fails" in snippet.flags):
-        raise SystemExit(f"{snippet.place}: `{command}` exited with {done.returncode}:\n{done.stdout}")
-    if any(line.strip() for line in expected) and not matches(expected, done.stdout):
+    until = time.monotonic() + (PATIENCE if "until" in snippet.flags else 0)
+    while (fault := try_command(snippet, command, arguments, expected)) is not None:
+        if time.monotonic() > until:
+            raise SystemExit(f"{snippet.place}: {fault}")
+
+
+def try_command(snippet: Snippet, command: str, arguments: list[str], expected: list[str]) -> str | None:
+    """What is wrong with what it prints, if anything."""
+    process = start_command(arguments, stdout=subprocess.PIPE)
+    try:
+        output = process.communicate(timeout=50)[0]
+    finally:
+        process.kill()
+    if (process.returncode != 0) != ("fails" in snippet.flags):
+        return f"`{command}` exited with {process.returncode}:\n{output}"
+    if any(line.strip() for line in expected) and not matches(expected, output):
         wanted = "\n".join(expected)
-        raise SystemExit(
-            f"{snippet.place}: `{command}` is shown to print:\n{wanted}\nand printed:\n{done.stdout}"
-        )
+        return f"`{command}` is shown to print:\n{wanted}\nand printed:\n{output}"
+    return None
 
 
 def matches(expected: list[str], output: str) -> bool:
@@ -118,6 +160,15 @@ def main() -> None:
     module = types.ModuleType("__main__")
     sys.modules["__main__"] = module
     sys.path[0] = str(Path.cwd())  # as for a script that lies here
+    try:
+        run_all(file, module, first_only=first_only)
+    finally:
+        for job in BACKGROUND:
+            job.kill()
+            job.wait()
+
+
+def run_all(file: Path, module: types.ModuleType, *, first_only: bool) -> None:
     with asyncio.Runner() as runner:
         for snippet in snippets(file):
             if snippet.language == "python":

@@ -5,13 +5,14 @@ from a migrated template. `private_postgres` is a server of its own, for tests t
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from tests.servers.pgbouncer import PgBouncer, pgbouncer_program
 from tests.servers.postgres import Database, PostgresServer, Template
 from tests.servers.process import ServerFailed
+from tests.servers.redis import RedisServer, redis_program
 
 
 async def migrate(url: str) -> None:
@@ -66,10 +67,35 @@ def pgbouncer(postgres_server: PostgresServer) -> Iterator[PgBouncer]:
         yield bouncer
 
 
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """A Redis for the session; tests that stop it take `private_redis`."""
+    server = _launch_redis()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def private_redis() -> Iterator[RedisServer]:
+    """A Redis of the test's own."""
+    server = _launch_redis()
+    yield server
+    server.close()
+
+
+def _launch_redis() -> RedisServer:
+    _require(redis_program)
+    return RedisServer.launch()
+
+
 def require_pgbouncer() -> None:
     """Skip without PgBouncer; where CI is set, fail."""
+    _require(pgbouncer_program)
+
+
+def _require(program: Callable[[], object]) -> None:
     try:
-        pgbouncer_program()
+        program()
     except ServerFailed as reason:
         if os.environ.get("CI"):
             raise

@@ -1,24 +1,21 @@
 """PgBouncer in transaction mode in front of a Postgres of the tests.
 
-From the PATH, or on Debian and its relatives from the distribution's package, unpacked (not installed) into
-`.cache/pgbouncer` together with the shared libraries that the machine lacks.
+From the PATH, or from Debian's package (see `debian`).
 """
 
 import os
 import shutil
 import socket
-import subprocess
 import time
 from functools import cache
 from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit, urlunsplit
 
+from tests.servers.debian import find_program
 from tests.servers.ports import free_port
 from tests.servers.postgres import OWNER, SERVER, WORKER, PostgresServer
-from tests.servers.process import ServerFailed, ServerProcess, runnable, server_account
-
-CACHE = Path(__file__).resolve().parents[2] / ".cache" / "pgbouncer"
+from tests.servers.process import ServerFailed, ServerProcess, server_account
 
 
 class PgBouncer:
@@ -56,8 +53,7 @@ ignore_startup_parameters = extra_float_digits
             for name in ("users", "pgbouncer.ini"):
                 os.chown(folder / name, account.uid, account.gid)
         (folder / "users").chmod(0o600)
-        path = f"LD_LIBRARY_PATH={':'.join(map(str, libraries))}"
-        command: list[str | Path] = ["env", path, program, folder / "pgbouncer.ini"]
+        command = [*libraries, program, folder / "pgbouncer.ini"]
         self._process = ServerProcess(account, folder, command, folder / "log")
         self._wait()
 
@@ -92,48 +88,6 @@ ignore_startup_parameters = extra_float_digits
 
 
 @cache
-def pgbouncer_program() -> tuple[Path, tuple[Path, ...]]:
-    """The program, and the folders with shared libraries it needs beyond the machine's own."""
-    if installed := shutil.which("pgbouncer", path=os.environ.get("PATH", "") + ":/usr/sbin"):
-        return Path(installed), ()
-    if not (CACHE / "complete").exists():
-        _unpack_packages()
-    tree = runnable(CACHE, "usr/sbin/pgbouncer", ["usr"])
-    libraries = sorted({library.parent for library in tree.glob("usr/lib/**/*.so*")})
-    return tree / "usr/sbin/pgbouncer", tuple(libraries)
-
-
-def _unpack_packages() -> None:
-    if not (shutil.which("apt-get") and shutil.which("dpkg")):
-        raise ServerFailed("There is no PgBouncer on the PATH and this is not Debian: install pgbouncer")
-    shutil.rmtree(CACHE, ignore_errors=True)
-    downloads = CACHE / "packages"
-    downloads.mkdir(parents=True)
-    _unpack("pgbouncer", downloads)
-    needed = subprocess.run(
-        ["apt-cache", "depends", "pgbouncer"], capture_output=True, text=True, check=True
-    ).stdout
-    for line in needed.splitlines():
-        kind, _, package = line.strip().partition(": ")
-        if kind == "Depends" and package.startswith("lib") and not _installed(package):
-            _unpack(package, downloads)
-    (CACHE / "complete").touch()
-
-
-def _installed(package: str) -> bool:
-    status = subprocess.run(
-        ["dpkg-query", "-W", "-f", "${Status}", package], capture_output=True, text=True, check=False
-    )
-    return status.stdout.endswith(" installed")
-
-
-def _unpack(package: str, downloads: Path) -> None:
-    got = subprocess.run(
-        ["apt-get", "download", package], cwd=downloads, capture_output=True, text=True, check=False
-    )
-    files = list(downloads.glob(f"{package}_*.deb"))
-    if got.returncode != 0 or not files:
-        raise ServerFailed(
-            f"Could not download the package {package} (install pgbouncer, or run apt-get update):\n{got.stderr}"
-        )
-    subprocess.run(["dpkg", "-x", files[0], CACHE], check=True)
+def pgbouncer_program() -> tuple[Path, tuple[str | Path, ...]]:
+    """The program, and what its command begins with."""
+    return find_program("usr/sbin/pgbouncer", "pgbouncer")

@@ -24,8 +24,13 @@ def test_what_is_set_becomes_options_of_the_log() -> None:
 
 
 def test_every_setting_of_the_log_is_an_option_of_it() -> None:
-    names = {field.name.removeprefix("log_") for field in fields(Settings) if field.name != "url"}
+    names = {field.name.removeprefix("log_") for field in fields(Settings) if "url" not in field.name}
     assert names <= {field.name for field in fields(LogOptions)}
+
+
+def test_the_address_of_redis_is_taken_as_it_is() -> None:
+    assert Settings.from_environment({"HEADWATER_REDIS_URL": "redis://r"}).redis_url == "redis://r"
+    assert Settings.from_environment({}).redis_url is None
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,17 @@ from enum import IntEnum
 import typer
 
 from headwater.cli.output import ERRORS, plain
-from headwater.errors import ChainBroken, HeadwaterError, SettingRefused, Trouble, Undecodable
+from headwater.errors import (
+    ChainBroken,
+    HeadwaterError,
+    HookConflictError,
+    NonDeterminismError,
+    RunError,
+    SettingRefused,
+    StepFailed,
+    Trouble,
+    Undecodable,
+)
 
 
 class Exit(IntEnum):
@@ -53,6 +63,8 @@ def explain(error: Exception, *, as_json: bool) -> Exit:
 def _exit_of(error: HeadwaterError) -> Exit:
     match error:
         case ChainBroken() | Undecodable():
+            return Exit.PROBLEM
+        case NonDeterminismError() | StepFailed() | RunError() | HookConflictError():
             return Exit.PROBLEM
         case SettingRefused():
             return Exit.USAGE

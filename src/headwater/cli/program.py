@@ -8,14 +8,15 @@ from typing import Annotated
 
 import typer
 
-from headwater.cli import doctor, events, log, migrate, simulate
+from headwater.cli import doctor, events, log, migrate, replay, simulate, worker
 from headwater.cli.exits import Exit, explain
 from headwater.cli.output import ReaderGone, abandon_stdout, prepare_streams
+from headwater.cli.run import group as runs
 from headwater.cli.session import Json, Session, Stopped, Url
 
 app = typer.Typer(
     name="headwater",
-    help="Look after a Headwater log.",
+    help="Run workflows, and look after their log.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -25,7 +26,10 @@ app = typer.Typer(
 )
 app.command("migrate")(migrate.migrate)
 app.command("doctor")(doctor.doctor)
+app.command("worker")(worker.worker)
+app.command("replay")(replay.replay)
 app.command("simulate")(simulate.simulate)
+app.add_typer(runs.app, name="run")
 app.add_typer(log.app, name="log")
 app.add_typer(events.app, name="events")
 

@@ -18,6 +18,8 @@ from headwater.cli.output import flush, plain, say, say_json
 from headwater.cli.session import Json, Session, Url
 from headwater.engine.options import EngineOptions
 
+_DEFAULTS = EngineOptions()
+
 
 def worker(
     ctx: typer.Context,
@@ -38,17 +40,17 @@ def worker(
     concurrency: Annotated[
         int,
         typer.Option("--concurrency", min=1, metavar="N", help="Steps at once of a queue that has no =N."),
-    ] = _AT_ONCE,
+    ] = _DEFAULTS.concurrency,
     lease: Annotated[
         float,
         typer.Option(
             "--lease", min=0.5, metavar="S", help="Seconds of silence after which others take over."
         ),
-    ] = EngineOptions.lease,
+    ] = _DEFAULTS.lease,
     grace: Annotated[
         float,
         typer.Option("--grace", min=0, metavar="S", help="Seconds that steps under way have when it stops."),
-    ] = EngineOptions.grace,
+    ] = _DEFAULTS.grace,
     alone: Annotated[str | None, typer.Option("--alone", metavar="TENANT/RUN", hidden=True)] = None,
     url: Url = None,
     as_json: Json = False,
@@ -66,13 +68,15 @@ def worker(
     options = EngineOptions(
         lease=lease, grace=grace, queues=wanted, concurrency=concurrency, workflows=not only_queues
     )
-    _run(_serve(session, loaded, options))
+    _run(_serve(session, loaded, options, app))
 
 
 def _queues(app: Headwater, text: str | None, concurrency: int) -> dict[str, int]:
     """The queues to serve, and how many steps of each at once."""
     if text is None:
-        return dict.fromkeys(sorted({s.options.queue for s in app.steps.values() if s.options.queue}), concurrency)
+        return dict.fromkeys(
+            sorted({s.options.queue for s in app.steps.values() if s.options.queue}), concurrency
+        )
     found: dict[str, int] = {}
     for one in filter(None, text.split(",")):
         name, _, number = one.strip().partition("=")
@@ -82,12 +86,13 @@ def _queues(app: Headwater, text: str | None, concurrency: int) -> dict[str, int
     return found
 
 
-async def _serve(session: Session, app: Headwater, options: EngineOptions) -> None:
+async def _serve(session: Session, app: Headwater, options: EngineOptions, where: str) -> None:
+    from headwater.worker.alone import in_a_child
     from headwater.worker.start import start
 
     stop = _on_signals()
     async with session.opened(create=True, registry=registry_of(app)) as log:
-        engine = await start(app, log, options)
+        engine = await start(app, log, options, alone=in_a_child(where, session.url))
         try:
             _say_serving(session, app, options, engine.worker)
             await stop.wait()

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypedDict, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, Self, TypedDict, TypeVar, Unpack, overload
 
 from pydantic import TypeAdapter
 
@@ -21,10 +21,11 @@ from headwater.client.handle import RunEnd, RunHandle
 from headwater.client.waiting import Waiting
 from headwater.errors import DeclarationRefused, LogClosed
 from headwater.events.envelope import Recorded
+from headwater.events.model import Event
 from headwater.events.ids import TimeOrderedIds
 from headwater.events.registry import Registry
-from headwater.log.log import Log, LogOptions
-from headwater.log.open import backend_for
+from headwater.log.log import Log
+from headwater.log.open import open_log
 from headwater.runs.creation import NewRun
 from headwater.runs.entry import RunSummary
 from headwater.runs.events import register_run_events
@@ -32,7 +33,6 @@ from headwater.runs.machines import RunStatus
 from headwater.runs.rows import DEFAULT_TENANT, label_of, run_stream
 from headwater.runs.state import RunState
 from headwater.runs.store import Runs
-from headwater.settings import Settings
 
 if TYPE_CHECKING:
     from headwater.engine.engine import Engine
@@ -44,6 +44,14 @@ B = TypeVar("B")
 C = TypeVar("C")
 D = TypeVar("D")
 Made = Coroutine[Any, Any, R]
+
+
+class Start(Protocol):
+    """How an embedded worker is started."""
+
+    async def __call__(
+        self, app: Headwater, log: Log, options: Any = None, /, *, ended: Callable[[str, str, Event], None]
+    ) -> Engine: ...
 
 
 class How(TypedDict, total=False):
@@ -65,8 +73,9 @@ class Client:
         tenant: str = DEFAULT_TENANT,
         options: Any = None,
         log: Log | None = None,
+        start: Start | None = None,
     ) -> None:
-        self.app, self.tenant, self._options = app, tenant, options
+        self.app, self.tenant, self._options, self._start = app, tenant, options, start
         self._log = log or _open(app, url)
         self._shared = log is not None
         embeds = self._log.backend.name in {"memory", "sqlite"} if worker is None else worker
@@ -81,8 +90,7 @@ class Client:
             await self._log.__aenter__()
         try:
             if self._embeds:
-                from headwater.worker.start import start
-
+                start = self._start or _start()
                 self._engine = await start(self.app, self._log, self._options, ended=self._waiting.has_ended)
         except BaseException:
             await self._close_log()
@@ -180,6 +188,8 @@ class Client:
             workflow = bound.workflow
             if engine is not None and made.owned:
                 engine.begin(run_stream(made.run, self.tenant), made.event, made.appended.recorded_at)
+            elif engine is not None and owner is not None:
+                engine.adopt(run_stream(made.run, self.tenant))
             label = label_of(workflow.name, made.event.workflow_version)
             handles.append(RunHandle(self, made.run, workflow, new=made.new, label=label))
         if engine is not None and owner is None:
@@ -255,13 +265,17 @@ class Client:
             self._engine.poke()
 
 
+def _start() -> Start:
+    from headwater.worker.start import start
+
+    return start
+
+
 _ANY: TypeAdapter[Any] = TypeAdapter(Any)
 
 
 def _open(app: Headwater, url: str | None) -> Log:
-    settings = Settings.from_environment()
-    registry = register_run_events(Registry(*app.events))
-    return Log(backend_for(url or settings.url), registry, options=LogOptions(**settings.log_options()))
+    return open_log(url, registry=register_run_events(Registry(*app.events)))
 
 
 def _bound(workflow: Any, args: tuple[Any, ...]) -> Bound[Any]:

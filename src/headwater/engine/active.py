@@ -89,7 +89,9 @@ class ActiveRun:
     @property
     def quiet(self) -> bool:
         """Whether nothing is under way here: the run waits for something from outside."""
-        return not (self._tasks or self._flying or self._outbox.events or self._inbox or self._waiting)
+        return self.version > 0 and not (
+            self._tasks or self._flying or self._outbox.events or self._inbox or self._waiting
+        )
 
     @property
     def busy(self) -> bool:

@@ -271,7 +271,7 @@ class Engine:
             return
         most, labels = min(room, _PAGE), list(self._labels)
         taken = await self.log.backend.take(self.worker, labels, most)
-        if not self._trials and not any(a.suspect and not a.quiet for a in self.runs.values()):
+        if not self._trials and not any(active.suspect for active in self.runs.values()):
             suspects = await self.log.backend.take(self.worker, labels, most, suspects=True)
             taken = [*taken, *suspects]
         if taken:
@@ -368,8 +368,7 @@ class Engine:
         if room:
             idle = sorted(idle, key=lambda active: active.idle_since)[: max(1, self.options.runs // 10)]
         for active in idle:
-            if (active.stream.tenant, active.run_id) not in self._to_fetch:
-                self.let_go(active)
+            self._let_go_if_idle(active)
 
     def let_go(self, active: ActiveRun) -> None:
         """Leave memory, and let go of the run unless something has come for it."""
@@ -411,7 +410,16 @@ class Engine:
         self._timers.watch(until_us)
 
     def is_quiet(self, active: ActiveRun) -> None:
-        active.idle_since = asyncio.get_running_loop().time()
+        loop = asyncio.get_running_loop()
+        active.idle_since = loop.time()
+        if (
+            self.options.idle <= 0 or active.suspect
+        ):  # who only waits must not be in the room when somebody else dies
+            loop.call_soon(self._let_go_if_idle, active)
+
+    def _let_go_if_idle(self, active: ActiveRun) -> None:
+        if active.quiet and (active.stream.tenant, active.run_id) not in self._to_fetch:
+            self.let_go(active)
 
     def has_ended(self, active: ActiveRun, event: Event) -> None:
         self.runs.pop((active.stream.tenant, active.run_id), None)

@@ -21,6 +21,7 @@ from headwater.log.ownership import WorkerRow
 
 LOGGER: Final = logging.getLogger("headwater.engine")
 _GLANCE: Final = 0.5
+_STILL: Final = 1.0
 
 
 class Membership:
@@ -85,11 +86,25 @@ class Membership:
         loop = asyncio.get_running_loop()
         until = loop.time() + self._lease / 3
         while (left := until - loop.time()) > 0:
-            await asyncio.sleep(min(left, _GLANCE))
+            await self._glance(min(left, _GLANCE))
             workers = await self._log.backend.workers()
             gone = [w.id for w in workers if w.id != self.worker and is_gone(w.place)]
             if gone:
                 await self._sweep(gone)
+
+    async def _glance(self, seconds: float) -> None:
+        """Wait for a moment, and say so if the process could do nothing else for much longer than that."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        await asyncio.sleep(seconds)
+        late = loop.time() - began - seconds
+        if late > min(self._lease / 3, _STILL):
+            LOGGER.warning(
+                "This worker stood still for %.1f s: something blocks its event loop. If it is a step, make it a sync "
+                "function (it runs in a thread then). Past the lease of %.0f s, others take its runs.",
+                late,
+                self._lease,
+            )
 
     async def _sweep(self, dead: list[str]) -> None:
         swept = await self._log.backend.sweep(dead=dead)

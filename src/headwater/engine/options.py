@@ -15,7 +15,7 @@ class EngineOptions:
     runs: int = 1000
     """Runs that are in memory at once, the waiting ones included; more are claimed when there is room."""
     idle: float = 30.0
-    """How long a waiting run stays in memory."""
+    """How long a waiting run stays in memory; with 0, it leaves at once."""
     threads: int = 16
     """Threads for sync steps."""
     queues: Mapping[str, int] | None = None

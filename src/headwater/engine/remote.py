@@ -24,7 +24,7 @@ from typing import Any, Final
 from headwater.app import Headwater, Step, StepContext
 from headwater.engine.outbox import ready_data
 from headwater.engine.steps import StepRunner, interrupted
-from headwater.errors import FatalError, LogClosed, PayloadRefused, RowGone, StepError, Trouble
+from headwater.errors import LogClosed, PayloadRefused, RowGone, StepError, Trouble
 from headwater.events.canonical import decode_json
 from headwater.events.model import Event
 from headwater.log.log import Log
@@ -137,7 +137,7 @@ class QueuedSteps:
         self, row: TakenReady, job: dict[str, Any], step: Step[..., Any]
     ) -> run.StepCompleted | Exception:
         if step.options.at_most_once and row.claim > 1:
-            return FatalError(str(interrupted(row.claim - 1)))
+            return interrupted(row.claim - 1)
         given = job["input"] if "input" in job else await self._read_input(row, job)
         context = StepContext(
             run=job["run"],

@@ -19,7 +19,7 @@ from typing import Any
 
 from headwater.app.current import STEP
 from headwater.app.steps import Step, StepContext
-from headwater.errors import FatalError, PayloadRefused, RetryableError, StepError
+from headwater.errors import FatalError, PayloadRefused, RetryableError, StepError, StepInterrupted
 from headwater.events.clock import from_us
 from headwater.runs import events as run
 from headwater.workflows.failures import describe
@@ -40,8 +40,11 @@ class StepRunner:
         call = int(context.key.rpartition("/")[2])
         try:
             args, kwargs = step.signature.load(plain)
-            async with _limits(step, context):
+            if step.options.timeout is None and step.options.heartbeat is None:
                 result = await self._body(step, args, kwargs, context)
+            else:
+                async with _limits(step, context):
+                    result = await self._body(step, args, kwargs, context)
             output = step.signature.result.dump(result)
         except asyncio.CancelledError:
             if (task := asyncio.current_task()) is not None and task.cancelling():
@@ -73,7 +76,7 @@ class StepRunner:
         self, step: Step[..., Any], call: int, attempt: int, failures: int, error: Exception
     ) -> run.StepRetrying | run.StepFailed:
         """What becomes of a failed attempt, `failures` having failed before."""
-        if isinstance(error, FatalError) or failures >= step.retries:
+        if isinstance(error, FatalError | StepInterrupted) or failures >= step.retries:
             return run.StepFailed(call=call, attempt=attempt, error=describe(error))
         bound = min(step.options.backoff * 2**failures, step.options.max_backoff)
         pause = self._random.uniform(0, bound)
@@ -118,9 +121,8 @@ async def _beating(timeout: float | None, heartbeat: float, context: StepContext
             raise
 
 
-def interrupted(attempt: int) -> StepError:
-    return StepError(
+def interrupted(attempt: int) -> StepInterrupted:
+    return StepInterrupted(
         f"The worker ended during attempt {attempt} of a step that may run at most once: whether its effect happened "
-        "is not known. Find out, and go on accordingly.",
-        type="Interrupted",
+        "is not known. Find out, and go on accordingly."
     )

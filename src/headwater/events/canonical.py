@@ -45,7 +45,7 @@ def encode_event(event: Event) -> bytes:
 
 
 def _plain(value: Any) -> bytes | None:
-    """What is plain JSON already, in a third of the time: NaN would come out as null, so without a null there is none."""
+    """What is plain JSON already, in a third of the time: NaN would be a null, so without a null there is none."""
     try:
         data = orjson.dumps(value, option=_PLAIN)
     except TypeError:

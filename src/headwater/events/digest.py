@@ -17,6 +17,8 @@ from hashlib import sha256
 from struct import Struct
 from uuid import UUID
 
+from headwater.events.envelope import Stream
+
 GENESIS = bytes(32)
 
 _HEAD = Struct(">16sIIq10iii")
@@ -68,6 +70,25 @@ def event_digest(
     return sha256(
         b"".join((head, text.encode(), (blob if blob is not None else data) or b"", metadata or b""))
     ).digest()
+
+
+def plain_digest(
+    stream: Stream,
+    event_id: UUID,
+    type: str,
+    schema_version: int,
+    spec_version: int,
+    occurred_at: int,
+    encoding: str,
+    data: bytes,
+) -> bytes:
+    """`event_digest` of an event whose envelope says nothing but this."""
+    stream_type, stream_id, tenant = stream
+    head = _HEAD.pack(
+        event_id.bytes, schema_version, spec_version, occurred_at, len(tenant), len(stream_type), len(stream_id),
+        len(type), len(encoding), -1, -1, -1, -1, -1, len(data), -1,
+    )  # fmt: skip
+    return sha256(head + f"{tenant}{stream_type}{stream_id}{type}{encoding}".encode() + data).digest()
 
 
 def link(previous: bytes, position: int, version: int, recorded_at: int, digest: bytes) -> bytes:

@@ -25,7 +25,19 @@ from headwater.events.registry import Registry, RegistryDecoder
 from headwater.log.cursor import Cursor
 from headwater.log.group import GroupCommit, Pending
 from headwater.log.live import Live
-from headwater.log.port import DEFAULT_SHARD, Backend, Call, Data, LogInfo, Outcome, Place, Placed, Query
+from headwater.log.port import (
+    DEFAULT_SHARD,
+    Backend,
+    Call,
+    Data,
+    Hints,
+    LogInfo,
+    Outcome,
+    Place,
+    Placed,
+    Query,
+    SharedHints,
+)
 from headwater.log.port import Transaction as BackendTransaction
 from headwater.log.prepare import Limits, Prepared, Preparer
 from headwater.log.reading import EventPage, Reader
@@ -60,8 +72,10 @@ class Log:
         clock: Clock | None = None,
         ids: Ids | None = None,
         random: Random | None = None,
+        hints: SharedHints | None = None,
     ) -> None:
         self.backend = backend
+        self._shared_hints = hints
         self.registry = registry or Registry()
         self.options = options or LogOptions()
         codec = codec or Codec()
@@ -69,7 +83,7 @@ class Log:
         self.codec = codec
         self.decoder = RegistryDecoder(self.registry, codec)
         self._preparer = Preparer(codec, ids or TimeOrderedIds(clock), clock, self.options.limits)
-        self._live = Live(backend, self.options.poll)
+        self._live = Live(backend, lambda: self._hints, self.options.poll)
         self._info: LogInfo | None = None
         self._group = GroupCommit(
             self._flush,
@@ -87,13 +101,21 @@ class Log:
     async def reopen(self) -> None:
         """Ask the backend anew what log this is; an import changes that."""
         self._info = await self.backend.open()
+        if self._shared_hints is not None:
+            self._shared_hints.open(self._info.incarnation)
         self._reader = Reader(self.backend, self.decoder, self._live, self._info.incarnation)
 
     async def __aexit__(self, *_: object) -> None:
         await self._group.close(self.options.close_patience)
         await self._live.close()
+        if self._shared_hints is not None:
+            await self._shared_hints.close()
         await self.backend.close()
         self._info = None
+
+    @property
+    def _hints(self) -> Hints:
+        return self._shared_hints or self.backend.hints
 
     @property
     def info(self) -> LogInfo:
@@ -151,7 +173,7 @@ class Log:
                 own += outcome.known.count(False)
         if last:
             self._live.saw(last, own)
-            self.backend.hints.announce(DEFAULT_SHARD, last)
+            self._hints.announce(DEFAULT_SHARD, last)
         return outcomes
 
     @asynccontextmanager
@@ -161,7 +183,7 @@ class Log:
             yield Enlisted(transaction, self._preparer, self.backend)
         place = await self.backend.tail(DEFAULT_SHARD)
         self._live.saw(place.position)
-        self.backend.hints.announce(DEFAULT_SHARD, place.position)
+        self._hints.announce(DEFAULT_SHARD, place.position)
 
     async def enlist(self, connection: Any, *writes: Write) -> None:
         """Append inside the program's own open transaction, on its connection; it happens at COMMIT or not at all."""

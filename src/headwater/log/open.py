@@ -10,7 +10,7 @@ from headwater.events.model import Event
 from headwater.events.registry import Registry
 from headwater.log.log import Log, LogOptions
 from headwater.log.memory import MemoryBackend
-from headwater.log.port import Backend
+from headwater.log.port import Backend, SharedHints
 from headwater.settings import Settings, redacted
 
 
@@ -26,7 +26,17 @@ def open_log(
     """
     settings = Settings.from_environment()
     options = options or LogOptions(**settings.log_options())
-    return Log(backend_for(url or settings.url), registry or Registry(*models), options=options)
+    backend = backend_for(url or settings.url)
+    return Log(backend, registry or Registry(*models), options=options, hints=_hints_for(backend, settings))
+
+
+def _hints_for(backend: Backend, settings: Settings) -> SharedHints | None:
+    """Redis, where it is set; a log in memory has nobody to hint."""
+    if settings.redis_url is None or isinstance(backend, MemoryBackend):
+        return None
+    from headwater.log.redis_hints import RedisHints
+
+    return RedisHints(settings.redis_url)
 
 
 def backend_for(url: str, **more: Any) -> Backend:

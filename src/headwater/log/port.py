@@ -202,10 +202,21 @@ class Transaction(Protocol):
 
 
 class Hints(Protocol):
-    """What shortens the poll. Losing every hint costs latency and nothing else."""
+    """What shortens the poll. Losing every hint costs latency and nothing else.
+
+    `wait` returns when there was a hint since the last call, or after `timeout` seconds: the highest position that was
+    announced, or None where that is not known, or some hints may have been dropped.
+    """
 
     def announce(self, shard: int, position: int) -> None: ...
-    async def wait(self, timeout: float) -> None: ...
+    async def wait(self, timeout: float) -> int | None: ...
+
+
+class SharedHints(Hints, Protocol):
+    """Hints that come from elsewhere than the backend, for logs of many names."""
+
+    def open(self, incarnation: UUID) -> None: ...
+    async def close(self) -> None: ...
 
 
 class Backend(Ownership, Protocol):

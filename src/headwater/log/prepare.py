@@ -13,8 +13,8 @@ from headwater.errors import PayloadRefused
 from headwater.events.canonical import encode_event, encode_json
 from headwater.events.clock import Clock, to_us
 from headwater.events.codec import Codec
-from headwater.events.digest import event_digest
-from headwater.events.envelope import EventRow, NewEvent, RawEvent, Stream
+from headwater.events.digest import event_digest, plain_digest
+from headwater.events.envelope import SPEC_VERSION_CURRENT, EventRow, NewEvent, RawEvent, Stream
 from headwater.events.ids import Ids
 from headwater.events.model import Event, type_name
 from headwater.events.names import check_id, check_name
@@ -91,10 +91,28 @@ class Preparer:
         check_id("tenant", stream.tenant)
         now = self._clock.now_us()
         blobs: Blobs = []
-        rows = tuple([self._row(stream, event, now, blobs) for event in write.events])
+        rows = tuple(
+            [
+                (self._plain_row(stream, event, now) if isinstance(event, Event) else None)
+                or self._row(stream, event, now, blobs)
+                for event in write.events
+            ]
+        )
         for side in write.rows:
             self._check_side(side)
         return PreparedWrite(stream, rows, write.expect, write.known == "skip", write.rows), blobs
+
+    def _plain_row(self, stream: Stream, event: Event, now: int) -> EventRow | None:
+        """The commonest event, in half the time: a small typed one, of which the envelope says nothing special."""
+        payload = encode_event(event)
+        if len(payload) > _SMALL:
+            return None
+        name, schema_version = _kind_of(type(event))
+        encoding, data, _ = self._codec.encode(payload, None)
+        id = self._ids.new()
+        digest = plain_digest(stream, id, name, schema_version, SPEC_VERSION_CURRENT, now, encoding, data)
+        said = (id, name, schema_version, SPEC_VERSION_CURRENT, now, None, None, None, None, None)
+        return EventRow(*said, encoding, data, None, None, digest)
 
     def _row(self, stream: Stream, event: Event | RawEvent | NewEvent, now: int, blobs: Blobs) -> EventRow:
         plain = _PLAIN if not isinstance(event, NewEvent) else event
@@ -184,7 +202,18 @@ class Preparer:
 
 _ORIGIN = ("run_id", "correlation_id", "causation_id", "actor", "traceparent")
 _PLAIN = NewEvent(event=RawEvent("plain", None))
+_SMALL = 16 * 1024
 _name_of = lru_cache(maxsize=1024)(type_name)
+
+
+@lru_cache(maxsize=1024)
+def _kind_of(model: type[Event]) -> tuple[str, int]:
+    schema_version = model.schema_version
+    if not 0 < schema_version < _INTEGER:
+        raise PayloadRefused(
+            f"{model.__name__} says it is of schema version {schema_version}; versions count from 1."
+        )
+    return type_name(model), schema_version
 
 
 def _weighed(call: Call, blobs: Blobs) -> Prepared:

@@ -106,7 +106,7 @@ class Reader:
                 if page.done:
                     if not follow or page.seen == passed:
                         return
-                    await self._live.beyond(page.seen)
+                    await self._live.beyond(page.seen, surely=query.until is not None)
                     passed = page.seen if query.until is not None else None  # later ones are past it
         finally:
             if prefetch is not None:

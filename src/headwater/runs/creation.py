@@ -116,14 +116,9 @@ async def _settled(
     )
     if not placed.known[0]:
         return Created(new.id, new.tenant, True, owner is not None, appended, event)
-    # known by id and digest: written by this very call's first try, or by its twin in the same microsecond
-    owned = owner is not None and await _is_first_owner(log, new, owner)
-    return Created(new.id, new.tenant, owned, owned, appended, event)
-
-
-async def _is_first_owner(log: Log, new: NewRun, owner: str) -> bool:
-    fences = await log.backend.fences(new.tenant, [fence_key(new.id)])
-    return any((fence.epoch, fence.holder) == (1, owner) for fence in fences)
+    # known by id and digest: written by this very call's first try, or by its twin in the same microsecond. Which of
+    # the two cannot be told, so it is for the owner to see whether the run is theirs.
+    return Created(new.id, new.tenant, False, False, appended, event)
 
 
 async def _existing(log: Log, new: NewRun) -> Created:

@@ -44,19 +44,18 @@ class History(NamedTuple):
 
 
 def fact_of(recorded: Recorded) -> Fact:
-    return Fact(recorded.version, run_event(recorded), recorded.row.recorded_at)
+    return Fact(recorded.version, run_event(recorded), recorded.row[10])
 
 
 def history_line(recorded: Recorded) -> str:
     """An event of a run as a line of a file, without its end."""
-    row = recorded.row
     fields = {
-        "run": row.stream_id,
-        "tenant": row.tenant,
-        "version": row.version,
-        "type": row.type,
-        "schema_version": row.schema_version,
-        "spec_version": row.spec_version,
+        "run": recorded.stream.id,
+        "tenant": recorded.tenant,
+        "version": recorded.version,
+        "type": recorded.type,
+        "schema_version": recorded.schema_version,
+        "spec_version": recorded.spec_version,
         "recorded_at": recorded.recorded_at.isoformat(),
         "data": recorded.data,
     }

@@ -104,7 +104,7 @@ def _made(event: object, at: datetime) -> Line | None:  # noqa: PLR0911 - one fo
         case run.ChildStarted():
             return Line("child", f"{event.workflow} {event.run}", at, event.call, "running")
         case run.RunStateChanged():
-            return _mark(at, event.name, "set", event.to)
+            return _mark(at, event.name, f"by {event.actor}" if event.actor else "", event.to)
         case run.EventEmitted():
             return _mark(
                 at, event.name, f"emitted{f' to {event.stream}' if event.stream else ''}", event.data

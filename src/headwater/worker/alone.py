@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
+
 from headwater.app import Headwater
-from headwater.engine.engine import Engine
+from headwater.engine.engine import Alone, Engine
 from headwater.engine.options import EngineOptions
 from headwater.log.log import Log
 
@@ -16,3 +19,20 @@ async def execute_alone(app: Headwater, log: Log, tenant: str, run: str) -> None
         await engine.work_alone(tenant, run)
     finally:
         await engine.stop()
+
+
+def in_a_child(where: str, url: str) -> Alone:
+    """How a worker for `MODULE:APP` has a run executed alone: by a command of its own, and whatever becomes of it."""
+
+    async def execute(tenant: str, run: str) -> None:
+        child = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "headwater", "worker", where, "--alone", f"{tenant}/{run}", "--url", url),
+            stdout=asyncio.subprocess.DEVNULL,
+        )
+        try:
+            await child.wait()
+        finally:
+            if child.returncode is None:
+                child.kill()
+
+    return execute

@@ -9,6 +9,7 @@ Why it is right.
   call of a replay is the n-th call of the first time, unless the code has changed.
 - What a turn asks for is recorded in one append, in order. So the history holds the calls 1..m without a gap, and a
   recorded call that was not asked for before its event is reached was never asked for by this code.
+- The start is delivered before it is written, so a cancellation may stand before it: it is delivered right after it.
 - A result is delivered where it stands in the log, never earlier. The owner delivers what it wrote itself in the
   same way (see `engine.active`), as it was stored: a replay sees no other value than the first time did.
 - What ended a call (a result, a cancellation, a timer that had fired meanwhile) is known for the whole history before
@@ -21,6 +22,7 @@ Letting a run go marks it dead before its coroutines are closed: whatever clean-
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 from collections.abc import Callable, Coroutine, Iterable
 from contextvars import Context
@@ -33,7 +35,6 @@ from types import FrameType
 from typing import Any, Final, TypeVar, cast
 from uuid import UUID
 
-import headwater
 from headwater.app.steps import Step
 from headwater.app.workflows import Workflow
 from headwater.errors import (
@@ -53,7 +54,8 @@ from headwater.workflows.failures import describe, rebuild
 from headwater.workflows.loop import RunLoop, Timer
 
 T = TypeVar("T")
-_OURS: Final = (str(Path(headwater.__file__).parent), str(Path(asyncio.__file__).parent))
+_OURS: Final = (str(Path(__file__).parents[1]), str(Path(asyncio.__file__).parent), contextlib.__file__)
+_PATIENCE: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,35 +86,49 @@ class Execution:
         self._root: asyncio.Task[Any] | None = None
         self._cancelled: run.CancelRequested | None = None
         self._ending = False
+        self._evictions = self._cancelled_us = 0
+        self._begins = False
+        self._known = self._delivered = self._said_last = 0
 
     # What the engine tells
 
     def know(self, events: Iterable[Event]) -> None:
         """Events that are in the log and will be delivered."""
         for event in events:
+            self._known += 1
             match event:
                 case (
                     run.StepCreated() | run.WaitCreated() | run.HookCreated() | run.HookConflict()
                     | run.RunStateChanged() | run.AttributesSet() | run.EventEmitted()
                 ):  # fmt: skip
                     self._recorded[event.call] = event
+                    self._said_last = self._known
                 case (
                     run.StepCompleted() | run.StepFailed() | run.StepCancelled() | run.WaitCompleted()
                     | run.WaitCancelled() | run.HookDisposed()
                 ):  # fmt: skip
                     self._ended.add(event.call)
+                case run.RunStarted():
+                    self._begins = True
                 case _:
                     pass
 
     def deliver(self, event: Event, recorded_us: int) -> None:
         """The next event of the stream. New commands and the outcome stand in their attributes afterwards."""
+        self._delivered += 1
+        if isinstance(event, run.CancelRequested):
+            self._cancelled_us = self._cancelled_us or recorded_us
         give = self._reaction(event)
         if give is None:
             return
+        self.loop.replaying = self._delivered < self._said_last
         if isinstance(event, run.RunStarted) and event.at is not None:
             recorded_us = to_us(event.at)
         self.loop.now_us = max(self.loop.now_us, recorded_us)
         self._turn(give)
+        if isinstance(event, run.RunStarted) and self._cancelled is not None and self._root is not None:
+            self.loop.now_us = max(self.loop.now_us, self._cancelled_us)
+            self._turn(self._root.cancel)
         if self._root is not None and self._root.done():
             self._end()
 
@@ -135,7 +151,8 @@ class Execution:
             case run.CancelRequested():
                 self._cancelled = self._cancelled or event
                 if self._root is None:
-                    self.outcome = Outcome(run.RunCancelled(reason=event.reason))
+                    if not self._begins:
+                        self.outcome = Outcome(run.RunCancelled(reason=event.reason))
                 elif not self._ending:
                     return self._root.cancel
             case run.StepCompleted(call=call):
@@ -212,7 +229,7 @@ class Execution:
             return
         if not self._ending:
             self._ending = True
-            if self.loop.tasks() or self.loop.generators():
+            if self.loop.tasks() or self.loop.generators.left():
                 self._turn(self._end_the_rest)
         if not self.loop.tasks():
             self.outcome = Outcome(self._say_outcome(root))
@@ -220,7 +237,7 @@ class Execution:
     def _end_the_rest(self) -> None:
         for task in self.loop.tasks():
             task.cancel()
-        for generator in self.loop.generators():
+        for generator in self.loop.generators.left():
             _ = self.loop.create_task(generator.aclose())
 
     def _say_outcome(self, root: asyncio.Task[Any]) -> run.RunCompleted | run.RunFailed | run.RunCancelled:
@@ -278,7 +295,7 @@ class Execution:
 
     def issue_step(self, asked: StepCall[Any]) -> tuple[int, asyncio.Future[Any]]:
         step = asked.step
-        call, recorded = self._issue(run.StepCreated, step.name)
+        call, recorded = self._issue(run.StepCreated, step.name, asked)
         if recorded is None:  # a refused call keeps its number: on a replay it is refused under the same one
             plain = step.signature.dump(asked.args, asked.kwargs)
             self.commands.append(NewStep(call, step, plain, asked.action))
@@ -302,15 +319,24 @@ class Execution:
         if self._hooks.pop(call, None) and call not in self._ended and not self.loop.dead:
             self.commands.append(EndHook(call))
 
-    def _issue(self, kind: type[Event], name: str) -> tuple[int, Event | None]:
+    def is_pestered(self) -> bool:
+        """Whether the code of a run that was let go asks again and again."""
+        self._evictions += 1
+        return self._evictions > _PATIENCE
+
+    def _issue(
+        self, kind: type[Event], name: str, asked: StepCall[Any] | None = None
+    ) -> tuple[int, Event | None]:
         """The next number, and what the history holds under it."""
         if self.loop.dead:
             raise RunEvicted
+        if self.loop.failure is not None:
+            raise self.loop.failure
         call = self._calls + 1
         recorded = self._recorded.pop(call, None)
         if recorded is not None and not _is_same(recorded, kind, name):
-            error = NonDeterminismError(call, _say(recorded), _words(kind, name), line_of_code())
-            self.loop.failure = self.loop.failure or error
+            error = NonDeterminismError(call, _say(recorded), _words(kind, name), line_of_code(asked))
+            self.loop.failure = error
             raise error
         self._calls = call
         return call, recorded
@@ -366,12 +392,12 @@ def _words(kind: type[Event], name: str) -> str:
     return _WORDS[kind].format(name)
 
 
-def line_of_code() -> str:
-    """The line of the user's code that is running."""
+def line_of_code(asked: StepCall[Any] | None = None) -> str:
+    """The line of the user's code that is running, else the one that made the call."""
     frame: FrameType | None = sys._getframe(2)  # noqa: SLF001
-    while frame is not None:
+    while frame is not None and frame.f_code is not RunLoop.turn.__code__:
         code = frame.f_code
         if not code.co_filename.startswith(_OURS):
             return f"{code.co_filename}:{frame.f_lineno} in {code.co_name}"
         frame = frame.f_back
-    return "a timer of the workflow"
+    return asked.where if asked is not None else "a timer of the workflow"

@@ -12,14 +12,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, cast
 
-import headwater
 from headwater.errors import HookConflictError, StepError
 from headwater.runs.events import ErrorInfo
 
 _PLAIN: Final = (str, int, bool, type(None))
 _MOST: Final = 8_000
 _DEEPEST: Final = 5
-_OURS: Final = str(Path(headwater.__file__).parent)
+_OURS: Final = str(Path(__file__).parents[1])
 
 
 def describe(error: BaseException, *, depth: int = 0) -> ErrorInfo:

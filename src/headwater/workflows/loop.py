@@ -34,13 +34,13 @@ import logging
 import sys
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
-from contextlib import suppress
 from contextvars import Context
 from types import CoroutineType
 from typing import Any, Final, NoReturn, TypeVar, TypeVarTuple
 
 from headwater.errors import NotInWorkflow
-from headwater.workflows.generators import Generators
+from headwater.workflows.generators import Generators, attend
+from headwater.workflows.guards import install
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -51,6 +51,7 @@ _unregister_task = asyncio.tasks._unregister_task  # noqa: SLF001
 _LOGGER: Final = logging.getLogger("headwater.workflows")
 _LATEST: Final = 250_000_000_000.0
 """The year 9892: what is to come later never comes."""
+_CLOSINGS: Final = 8
 _AS_COMPLETED: Final = {"as_completed", "_AsCompletedIterator.__init__"}
 
 
@@ -79,11 +80,24 @@ class RunTask(asyncio.Task[T]):
         return self.serial
 
     def abandon(self) -> None:
-        """Close the coroutine of a dead run. What it raises then is nobody's."""
+        """Close the coroutine of a dead run, from within. What it raises then is nobody's."""
         self._log_destroy_pending = False
-        coro: Any = self.get_coro()
-        with suppress(BaseException):
+        stack: list[Any] = [self.get_coro()]
+        while (awaited := getattr(stack[-1], "cr_await", None)) is not None and hasattr(awaited, "close"):
+            stack.append(awaited)
+        while stack:
+            _close(stack.pop())
+
+
+def _close(coro: Any) -> None:
+    for _ in range(_CLOSINGS):
+        try:
             coro.close()
+        except RuntimeError:
+            continue  # it awaits on, and is told again
+        except BaseException:  # noqa: BLE001
+            return
+        return
 
 
 class Callback(asyncio.Handle):
@@ -107,7 +121,10 @@ class RunLoop(asyncio.AbstractEventLoop):
     """The loop of one run."""
 
     def __init__(self, owner: Any) -> None:
+        install()
         self.headwater_run = owner
+        self.replaying = False
+        """Whether this turn was run before, by this process or another."""
         self.now_us = 0
         self.dead = False
         self.failure: BaseException | None = None
@@ -119,29 +136,30 @@ class RunLoop(asyncio.AbstractEventLoop):
         self._serial = 0
         self._tasks: list[RunTask[Any]] = []
         self._prune_at = 64
-        self._generators = Generators(self._may_close, self._close)
+        self.generators = Generators(self._close_generator)
 
     # Turns
 
     def turn(self, deliver: Callable[[], object]) -> None:
         """Deliver something, and run until nothing is ready."""
         before = _running_loop()
-        hooks = sys.get_asyncgen_hooks()
+        attend()
         _set_running_loop(self)
-        sys.set_asyncgen_hooks(firstiter=self._generators.begin, finalizer=self._generators.finalize)
         try:
             deliver()
             ready = self._ready
             while ready and self.failure is None:
-                ready.popleft().run()
+                try:
+                    ready.popleft().run()
+                except SystemExit:  # its task has it, and the run ends with it; the worker does not
+                    continue
         finally:
-            sys.set_asyncgen_hooks(*hooks)
             _set_running_loop(before)
 
     def kill(self) -> None:
         """Let the run go: nothing of it happens any more."""
         self.dead = True
-        self._generators.clear()
+        self.generators.clear()
 
         def close() -> None:
             for task in self._tasks:
@@ -157,14 +175,7 @@ class RunLoop(asyncio.AbstractEventLoop):
         """Those that are not done, oldest first."""
         return [task for task in self._tasks if not task.done()]
 
-    def generators(self) -> list[AsyncGenerator[Any, Any]]:
-        """Those that have not ended, in the order in which they began."""
-        return self._generators.left()
-
-    def _may_close(self) -> bool:
-        return _running_loop() is self
-
-    def _close(self, generator: AsyncGenerator[Any, Any]) -> None:
+    def _close_generator(self, generator: AsyncGenerator[Any, Any]) -> None:
         _ = self.create_task(generator.aclose())
 
     # What asyncio asks of a loop

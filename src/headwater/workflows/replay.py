@@ -119,7 +119,7 @@ class Replayed(Execution):
                     issued[0],
                     f"step {recorded.name!r} with the input {_short(before)}",
                     f"it with {_short(now)}",
-                    line_of_code(),
+                    line_of_code(asked),
                 )
                 self.loop.failure = self.loop.failure or error
                 raise error

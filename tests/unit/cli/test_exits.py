@@ -24,6 +24,10 @@ GROUPS = {
     errors.Conflict: Exit.REFUSED,
     errors.Undecodable: Exit.PROBLEM,
     errors.ChainBroken: Exit.PROBLEM,
+    errors.NonDeterminismError: Exit.PROBLEM,
+    errors.StepFailed: Exit.PROBLEM,
+    errors.RunError: Exit.PROBLEM,
+    errors.HookConflictError: Exit.PROBLEM,
     NotThere: Exit.REFUSED,
 }
 

@@ -8,7 +8,6 @@ from random import Random
 from typing import Any
 
 from headwater.app import Step, Workflow
-from headwater.errors import HeadwaterError
 from headwater.events.clock import from_us
 from headwater.events.model import Event
 from headwater.runs import events as run
@@ -191,8 +190,12 @@ def replay(workflow: Workflow[..., Any], history: Iterable[tuple[Event, int]]) -
     execution = Execution(workflow, "run-1")
     events = list(history)
     execution.know(event for event, _ in events)
-    for event, at in events:
-        execution.deliver(event, at)
+    try:
+        for event, at in events:
+            execution.deliver(event, at)
+    except BaseException:
+        execution.evict()
+        raise
     return execution
 
 
@@ -231,11 +234,3 @@ def assert_same_everywhere(owner: Owner) -> None:
     for at in range(len(owner.turns)):
         assert_resumes(owner, at, written=True)
         assert_resumes(owner, at, written=False)
-
-
-def failure_of(work: Callable[[], object]) -> HeadwaterError | None:
-    try:
-        work()
-    except HeadwaterError as error:
-        return error
-    return None

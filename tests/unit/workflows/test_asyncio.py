@@ -9,7 +9,7 @@ import pytest
 from headwater.app import Workflow
 from headwater.runs import events as run
 from tests.unit.workflows import catalogue
-from tests.unit.workflows.driver import Owner, assert_same_everywhere, at_random, first
+from tests.unit.workflows.driver import Owner, assert_same_everywhere, at_random, first, replay
 
 each_workflow = pytest.mark.parametrize("workflow", catalogue.WORKFLOWS, ids=lambda w: w.name)
 
@@ -101,3 +101,20 @@ def test_an_abandoned_generator_is_closed_when_it_is_dropped_and_at_the_end_in_o
     steps = [event.input["name"] for event, _ in live.history() if isinstance(event, run.StepCreated)]
     assert steps[4:8] == ["2a", "between", "close 2", "3a"]
     assert steps[-6:] == [f"close {number}" for number in range(3, 9)]
+
+
+def test_a_cancellation_that_stands_before_the_start_comes_right_after_it() -> None:
+    live = owner(catalogue.cleans_up, 0)
+    cancelled = run.CancelRequested(reason="enough")
+    started = [event for turn in (live.start().turns[-1], live.tell(cancelled)) for event in turn.events()]
+    assert [event.type for event in started] == [
+        *("run_started", "step_created", "cancel_requested"),
+        *("step_created", "step_cancelled"),
+    ]
+    started.remove(cancelled)
+    history = [(event, 1) for event in (live.turns[0].event, cancelled, *started)]
+    again = replay(catalogue.cleans_up, history)
+    assert again.outcome is None
+    assert again.commands == []
+    again.evict()
+    live.execution.evict()

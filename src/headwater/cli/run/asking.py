@@ -40,7 +40,9 @@ def cancel(
     if session.as_json:
         say_json({"run": run, "status": status})
     else:
-        say(f"run {plain(run)} is {'cancelled' if status == 'cancelled' else f'asked to end; it is {status}'}")
+        say(
+            f"run {plain(run)} is {'cancelled' if status == 'cancelled' else f'asked to end; it is {status}'}"
+        )
 
 
 def resume(

@@ -6,9 +6,7 @@ import typer
 
 from headwater.cli.run import asking, history, listing, results, showing, starting
 
-app = typer.Typer(
-    help="Start runs, look at them, talk to them.", no_args_is_help=True, rich_markup_mode=None
-)
+app = typer.Typer(help="Start runs, look at them, talk to them.", no_args_is_help=True, rich_markup_mode=None)
 app.command("start")(starting.start)
 app.command("list")(listing.list_)
 app.command("show")(showing.show)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
 from typing import Annotated
@@ -51,14 +50,18 @@ async def ended(log: Log, run: str, tenant: str, timeout: float | None) -> RunEn
         label = label_of(state.workflow, state.workflow_version)
         try:
             return await client.wait_for(run, label, timeout)
-        except (TimeoutError, asyncio.TimeoutError):
+        except TimeoutError:
             now = (await client.get(run)).status
             raise NotThere(f"Run {run!r} has not ended within {timeout:g} s; it is {now}.") from None
 
 
 def say_end(session: Session, run: str, end: RunEnd) -> None:
     """Print how a run ended, and exit accordingly."""
-    said = {"run": run, "status": end.type.removeprefix("run_"), **end.model_dump(mode="json", exclude={"type"})}
+    said = {
+        "run": run,
+        "status": end.type.removeprefix("run_"),
+        **end.model_dump(mode="json", exclude={"type"}),
+    }
     if session.as_json:
         say_json(said)
         raise typer.Exit(Exit.OK if isinstance(end, RunCompleted) else Exit.PROBLEM)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -25,7 +25,8 @@ def start(
     ctx: typer.Context,
     app: Where,
     workflow: Annotated[
-        str, typer.Argument(metavar="WORKFLOW[@VERSION]", help="Its name; the newest version if none is given.")
+        str,
+        typer.Argument(metavar="WORKFLOW[@VERSION]", help="Its name; the newest version if none is given."),
     ],
     arguments: Annotated[
         list[str] | None, typer.Argument(metavar="[JSON]...", help="The arguments, in order.")
@@ -33,14 +34,18 @@ def start(
     *,
     given: Annotated[
         str | None,
-        typer.Option("--input", metavar="JSON", help="The arguments, as an object by name.", show_default=False),
+        typer.Option(
+            "--input", metavar="JSON", help="The arguments, as an object by name.", show_default=False
+        ),
     ] = None,
     id: Annotated[
         str | None, typer.Option("--id", metavar="ID", help="The run's id.", show_default=False)
     ] = None,
     attribute: Annotated[
         list[str] | None,
-        typer.Option("--attribute", metavar="K=V", help="What it can be found by; may be repeated.", show_default=False),
+        typer.Option(
+            "--attribute", metavar="K=V", help="What it can be found by; may be repeated.", show_default=False
+        ),
     ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the result, as `run result` does.")] = False,
     tenant: Tenant = DEFAULT_TENANT,
@@ -97,7 +102,7 @@ def _bind(workflow: Workflow[..., Any], arguments: Sequence[str], given: str | N
         plain = json_of(given, "--input")
         if not isinstance(plain, dict):
             raise typer.BadParameter("--input is an object of arguments by name, as '{\"order\": 7}'.")
-        by_name: dict[str, Any] = plain
+        by_name = cast(dict[str, Any], plain)
         known = {p.name for p in names}
         if unknown := sorted(set(by_name) - known):
             raise typer.BadParameter(
@@ -114,7 +119,9 @@ def _bind(workflow: Workflow[..., Any], arguments: Sequence[str], given: str | N
     return bound
 
 
-def _by_name(workflow: Workflow[..., Any], names: Sequence[inspect.Parameter], values: list[Any]) -> dict[str, Any]:
+def _by_name(
+    workflow: Workflow[..., Any], names: Sequence[inspect.Parameter], values: list[Any]
+) -> dict[str, Any]:
     found: dict[str, Any] = {}
     left = list(values)
     for parameter in names:

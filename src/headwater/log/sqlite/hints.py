@@ -1,7 +1,7 @@
-"""Hints between processes: a datagram that says "look", or a glance at the file's data version.
+"""Hints between processes: a datagram that says how far the log reaches, or a glance at the file's data version.
 
 Each process that waits binds a Unix datagram socket in a folder beside the file; whoever has appended sends one small
-datagram to each. Nothing is waited for: a full socket holds a hint already, and one without a process is removed.
+datagram to each. Nothing is waited for: a full socket holds several hints already, and one without a process is removed.
 Where that is not to be had (no Unix sockets, a path too long for one, a folder that cannot be written, an event loop
 without readers) the waiter looks at SQLite's data version, every few milliseconds after a change and ever less often
 in quiet, which costs microseconds a look. Truth is never in a hint: the log itself is read after each wait.
@@ -16,6 +16,8 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
+
+from headwater.log.heard import Heard, say
 
 _MAX_PATH = 100
 _QUICK, _SLOW, _SLOWER = 0.005, 0.2, 1.5
@@ -36,17 +38,17 @@ class FileHints:
         self._outbox: socket.socket | None = None
         self._peers: list[str] = []
         self._folder_time = -1
-        self._hinted = False
-        self._waiters: set[asyncio.Future[None]] = set()
+        self._heard = Heard()
         self._last_version: int | None = None
 
     def announce(self, shard: int, position: int) -> None:
         """Tell every other process that waits."""
         if not self._sockets:
             return
+        said = say(shard, position).encode()
         for peer in self._list_peers():
             try:
-                self._out().sendto(b"!", peer)
+                self._out().sendto(said, peer)
             except BlockingIOError:
                 pass  # it has hints it did not look at yet
             except (ConnectionRefusedError, FileNotFoundError):
@@ -55,22 +57,12 @@ class FileHints:
             except OSError:
                 pass  # it will poll
 
-    async def wait(self, timeout: float) -> None:
+    async def wait(self, timeout: float) -> int | None:
         """Return when hinted, or after `timeout` seconds."""
         if self._listen():
-            await self._wait_for_datagram(timeout)
-        else:
-            await self._wait_for_version(timeout)
-
-    async def _wait_for_datagram(self, timeout: float) -> None:
-        if not self._hinted:
-            waiter = asyncio.get_running_loop().create_future()
-            self._waiters.add(waiter)
-            try:
-                await asyncio.wait([waiter], timeout=timeout)
-            finally:
-                self._waiters.discard(waiter)
-        self._hinted = False
+            return await self._heard.wait(timeout)
+        await self._wait_for_version(timeout)
+        return None
 
     async def _wait_for_version(self, timeout: float) -> None:
         loop = asyncio.get_running_loop()
@@ -112,12 +104,14 @@ class FileHints:
         inbox = self._inbox
         if inbox is None:
             return
+        said: list[bytes] = []
         with suppress(OSError):
-            while inbox.recv(8):
-                self._hinted = True
-        for waiter in self._waiters:
-            if not waiter.done():
-                waiter.set_result(None)
+            while datagram := inbox.recv(32):
+                said.append(datagram)
+        if len(said) == 1:
+            self._heard.hear_said(said[0].decode(errors="replace"))
+        elif said:
+            self._heard.hear()  # there may have been more than the socket holds
 
     def _list_peers(self) -> list[str]:
         """The other sockets in the folder, listed again when the folder has changed."""

@@ -12,10 +12,15 @@ class SimulatedClock:
 
     def __init__(self, loop: SimulationLoop) -> None:
         self._loop = loop
-        self._wrong_by = 0
+        self._wrong_by = self._furthest = 0
 
     def now_us(self) -> int:
         return _START + int(self._loop.time() * 1_000_000) + self._wrong_by
 
     def jump(self, seconds: float) -> None:
         self._wrong_by += int(seconds * 1_000_000)
+        self._furthest = max(self._furthest, self._wrong_by)
+
+    def catch_up(self) -> None:
+        """Be set to where it has been furthest ahead, so that what was to come by its time comes."""
+        self._wrong_by = self._furthest

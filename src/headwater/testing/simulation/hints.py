@@ -1,10 +1,10 @@
-"""Hints between simulated processes: lost, doubled, late, in any order, and sometimes about nothing."""
+"""Hints between simulated processes: lost, doubled, late, in any order, sometimes wrong, and about nothing."""
 
 from __future__ import annotations
 
-import asyncio
 from random import Random
 
+from headwater.log.heard import Heard
 from headwater.testing.simulation.faults import Kind
 from headwater.testing.simulation.loop import SimulationLoop
 from headwater.testing.simulation.weather import Weather
@@ -24,7 +24,7 @@ class Bus:
         self._heard[name] = hints = SimulatedHints(self, name, weather)
         return hints
 
-    def spread(self, sender: str) -> None:
+    def spread(self, sender: str, position: int) -> None:
         """Send a hint on its ways."""
         for name in self._heard:
             if name == sender:
@@ -32,10 +32,16 @@ class Bus:
             copies = 0 if self._chance.random() < self._loss else self._chance.choice((1, 1, 1, 2))
             for _ in range(copies):
                 with self._loop.process("world"):
-                    self._loop.call_later(self._chance.random() * self._delay, self._arrive, name)
+                    self._loop.call_later(
+                        self._chance.random() * self._delay, self._arrive, name, self._distort(position)
+                    )
 
-    def _arrive(self, name: str) -> None:
-        self._heard[name].hear()
+    def _distort(self, position: int) -> int | None:
+        lie = self._chance.choice((0, 0, 0, 0, 0, -1, 1, 3, 1_000_000, None))
+        return None if lie is None else position + lie
+
+    def _arrive(self, name: str, position: int | None) -> None:
+        self._heard[name].hear(position)
 
 
 class SimulatedHints:
@@ -43,25 +49,15 @@ class SimulatedHints:
 
     def __init__(self, bus: Bus, name: str, weather: Weather) -> None:
         self._bus, self._name, self._weather = bus, name, weather
-        self._hinted = False
-        self._waiter: asyncio.Future[None] | None = None
+        self._heard = Heard()
 
     def announce(self, shard: int, position: int) -> None:
-        self._bus.spread(self._name)
+        self._bus.spread(self._name, position)
 
-    async def wait(self, timeout: float) -> None:
-        if not self._hinted:
-            self._waiter = asyncio.get_running_loop().create_future()
-            try:
-                await asyncio.wait([self._waiter], timeout=timeout)
-            finally:
-                self._waiter = None
-        self._hinted = False
+    async def wait(self, timeout: float) -> int | None:
+        return await self._heard.wait(timeout)
 
-    def hear(self) -> None:
+    def hear(self, position: int | None) -> None:
         """A hint has come."""
-        if self._weather.has(Kind.DEAF):
-            return
-        self._hinted = True
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        if not self._weather.has(Kind.DEAF):
+            self._heard.hear(position)

@@ -6,10 +6,11 @@ the same way. What is printed is what is needed to understand it: the faults tha
 
 from __future__ import annotations
 
+import logging
 import re
 import traceback
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -99,7 +100,8 @@ def plan(setup: Setup, workload: Workloads = LogWorkload) -> list[Fault]:
 def _live(setup: Setup, workload: Workloads, faults: Sequence[Fault]) -> Ended | Failure:
     world = World(setup, workload(setup.seed), faults)
     try:
-        return world.live()
+        with _overheard(world):
+            return world.live()
     except InvariantBroken as broken:
         return _failure(world, broken.name, broken.what, broken.facts, "")
     except Exception as error:  # noqa: BLE001  whatever the program did not expect is a failure of it
@@ -107,6 +109,29 @@ def _live(setup: Setup, workload: Workloads, faults: Sequence[Fault]) -> Ended |
         return _failure(world, "error", type(error).__name__, {"error": str(error)}, where)
     finally:
         world.close()
+
+
+@contextmanager
+def _overheard(world: World) -> Generator[None]:
+    """What the program logs goes into the world's journal."""
+    logger, handler = logging.getLogger("headwater"), _Journal(world)
+    before = logger.propagate
+    logger.propagate = False
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.propagate = before
+
+
+class _Journal(logging.Handler):
+    def __init__(self, world: World) -> None:
+        super().__init__()
+        self._world = world
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._world.note(f"{self._world.loop.current_process()} says: {record.getMessage()}")
 
 
 def _failure(world: World, name: str, what: str, facts: dict[str, Any], where: str) -> Failure:

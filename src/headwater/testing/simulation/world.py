@@ -79,6 +79,8 @@ class World:
         self._moments = itertools.count(1)
         self._crashes: list[tuple[int, str]] = []
         self._trouble: list[BaseException] = []
+        self.calm = False
+        """Whether nothing goes wrong any more."""
         self.journal: deque[str] = deque(maxlen=2000)
         self.loop.set_exception_handler(self._hear_of)
 
@@ -207,6 +209,8 @@ class World:
     # Faults
 
     def _strike(self, fault: Fault) -> None:
+        if self.calm:
+            return
         self.note(str(fault))
         match fault.kind:
             case Kind.CRASH:
@@ -232,6 +236,8 @@ class World:
             self.loop.before_step = None
 
     def _clear(self) -> None:
+        self.calm = True
+        self.database_clock.catch_up()
         self._crashes.clear()
         self.loop.before_step = None
         for weather in self._weather.values():
