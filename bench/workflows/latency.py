@@ -53,7 +53,7 @@ def _shown(taken: list[float]) -> dict[str, float]:
 
 async def _measure(places: Places, scale: Scale, *, backend: str) -> Result:
     at = await site(places, backend)
-    count = size(scale, 400, least=20)
+    count = size(scale, 240, least=20)
     async with AsyncExitStack() as exits:
         bare = await exits.enter_async_context(open_floor(backend, at.bare))
         other = await exits.enter_async_context(peer(at.peer))

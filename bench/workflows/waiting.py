@@ -31,6 +31,7 @@ async def _fill(at: Site, runs: int) -> None:
             await hw.start_all({f"waiting-{made + n}": wait_after.bind(0) for n in range(count)})
             made += count
             await _let_go(hw)
+        await asyncio.sleep(0.5)  # the last releases are on their way
 
 
 async def _let_go(hw: Client) -> None:
@@ -39,7 +40,6 @@ async def _let_go(hw: Client) -> None:
             for active in [a for a in hw.engine.runs.values() if a.notes.hooks and a.quiet]:
                 hw.engine.let_go(active)
             await asyncio.sleep(0.01)
-        await asyncio.sleep(0.2)  # the last releases are on their way
 
 
 async def _start_up(at: Site) -> tuple[float, float]:

@@ -133,7 +133,7 @@ def check(state: RunState, world: list[dict[str, Any]]) -> bool:
     checks = {
         "every step has one result": set(results) == set(asked) and set(results.values()) == {1},
         "what was under way at the kill was asked for again, under its own key": max(asked.values()) > 1,
-        "two workers had a part in it": len({request["pid"] for request in world}) == 2,
+        "another process went on": len({request["pid"] for request in world}) > 1,
         "the run is completed": state.status == "completed",
     }
     for promise, held in checks.items():

@@ -20,7 +20,7 @@ _LOG = "log_"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Where the log is, a Redis to carry its hints, and those of its options that differ from the defaults (see `LogOptions`)."""
+    """Where the log is, a Redis for its hints, and its options that differ from the defaults (see `LogOptions`)."""
 
     url: str = DEFAULT_URL
     redis_url: str | None = None

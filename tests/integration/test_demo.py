@@ -1,4 +1,4 @@
-"""`make run` shows what it says, cleans up, and fails when a promise does not hold."""
+"""`make run` and `make log-demo` show what they say, clean up, and fail when a promise does not hold."""
 
 import os
 import subprocess
@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-DEMO = Path(__file__).resolve().parents[2] / "examples" / "log_demo.py"
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+DEMO = EXAMPLES / "log_demo.py"
+ORDERS = EXAMPLES / "order_demo"
 
 
 def run_demo(program: str | Path, temporary: Path) -> subprocess.CompletedProcess[str]:
@@ -27,6 +29,31 @@ def run_demo(program: str | Path, temporary: Path) -> subprocess.CompletedProces
         timeout=55,
         check=False,
     )
+
+
+@pytest.mark.slow
+def test_a_workflow_whose_worker_is_killed_goes_on(tmp_path: Path) -> None:
+    done = run_demo(ORDERS / "demo.py", tmp_path)
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    assert "render the label           asked 2 times, with the same key; recorded once" in done.stdout
+    assert done.stdout.count("recorded once") == 4
+    assert "  hook approve:7 " in done.stdout
+    assert " cut off\n" in done.stdout
+    assert "NO" not in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_the_demo_of_a_workflow_fails_where_a_key_is_not_stable(tmp_path: Path) -> None:
+    """The same demo, with steps that make a new key on each attempt."""
+    faulty = tmp_path / "faulty"
+    faulty.mkdir()
+    for name in ("app.py", "demo.py"):
+        text = (ORDERS / name).read_text()
+        (faulty / name).write_text(text.replace('"key": step.key,', '"key": f"{step.key}#{step.attempt}",'))
+    done = run_demo(faulty / "demo.py", tmp_path)
+    assert done.returncode == 1, done.stdout
+    assert "NO   every step has one result" in done.stdout
 
 
 @pytest.mark.slow

@@ -60,6 +60,10 @@ class RedisServer:
                 time.sleep(0.02)
         raise ServerFailed(f"Redis did not start:\n{self._process.said()}")
 
+    def groups(self, stream: str) -> int:
+        """How many consumer groups a stream has."""
+        return int(self.ask("XINFO", "GROUPS", stream).lstrip("*"))
+
     def ask(self, *words: str) -> str:
         """The first line of the answer to a command."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=5) as connection:

@@ -21,8 +21,8 @@ from headwater.client.handle import RunEnd, RunHandle
 from headwater.client.waiting import Waiting
 from headwater.errors import DeclarationRefused, LogClosed
 from headwater.events.envelope import Recorded
-from headwater.events.model import Event
 from headwater.events.ids import TimeOrderedIds
+from headwater.events.model import Event
 from headwater.events.registry import Registry
 from headwater.log.log import Log
 from headwater.log.open import open_log
@@ -82,6 +82,7 @@ class Client:
         self._embeds = embeds
         self._engine: Engine | None = None
         self._ids = TimeOrderedIds()
+        self._starting: set[asyncio.Task[Any]] = set()
         self.runs = Runs(self._log)
         self._waiting = Waiting(self._log, self.runs, self._is_ours)
 
@@ -99,6 +100,8 @@ class Client:
 
     async def __aexit__(self, *_: object) -> None:
         try:
+            if self._starting:
+                await asyncio.wait(list(self._starting))
             if self._engine is not None:
                 await self._engine.stop()
             await self._waiting.close()
@@ -157,13 +160,19 @@ class Client:
         self, runs: Mapping[str, Bound[R]], *, attributes: Mapping[str, str] | None = None
     ) -> list[RunHandle[R]]:
         """Start many runs, by id, in one round trip."""
+        # In a task of its own: a caller who gives up must not leave runs that are ours and that we do not know of.
+        starting = asyncio.create_task(self._start_all(runs, attributes or {}))
+        self._starting.add(starting)
+        starting.add_done_callback(self._starting.discard)
+        return await asyncio.shield(starting)
+
+    async def _start_all(
+        self, runs: Mapping[str, Bound[R]], attributes: Mapping[str, str]
+    ) -> list[RunHandle[R]]:
         engine = self._engine
         workflows = [bound.workflow for bound in runs.values()]
-        mine = (
-            engine is not None
-            and engine.has_room()
-            and all(engine.serves(w.name, w.version) for w in workflows)
-        )
+        serves = engine is not None and all(engine.serves(w.name, w.version) for w in workflows)
+        owner = engine.worker if engine is not None and serves and engine.has_room() else None
         news = [
             NewRun(
                 id=id,
@@ -171,15 +180,14 @@ class Client:
                 workflow_version=bound.workflow.version,
                 input=bound.input(),
                 tenant=self.tenant,
-                attributes=attributes or {},
+                attributes=attributes,
             )
             for id, bound in runs.items()
         ]
-        owner = engine.worker if engine is not None and mine else None
         try:
             created = await self.runs.create(*news, owner=owner)
         except BaseException:
-            if engine is not None and owner is not None:
+            if engine is not None and owner is not None:  # some may have been created, as ours
                 for new in news:
                     engine.adopt(run_stream(new.id, self.tenant))
             raise
@@ -188,8 +196,6 @@ class Client:
             workflow = bound.workflow
             if engine is not None and made.owned:
                 engine.begin(run_stream(made.run, self.tenant), made.event, made.appended.recorded_at)
-            elif engine is not None and owner is not None:
-                engine.adopt(run_stream(made.run, self.tenant))
             label = label_of(workflow.name, made.event.workflow_version)
             handles.append(RunHandle(self, made.run, workflow, new=made.new, label=label))
         if engine is not None and owner is None:

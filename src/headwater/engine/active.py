@@ -74,6 +74,8 @@ class ActiveRun:
         self.suspect = False
         self.idle_since = 0.0
         self.gone = False
+        self.fetching = 0
+        """How often its stream is being read on."""
         self._inbox: dict[int, tuple[Event, int, bool]] = {}
         """Events by version, with their time, and whether they are our own."""
         self._outbox = Outbox(stream)
@@ -90,7 +92,7 @@ class ActiveRun:
     def quiet(self) -> bool:
         """Whether nothing is under way here: the run waits for something from outside."""
         return self.version > 0 and not (
-            self._tasks or self._flying or self._outbox.events or self._inbox or self._waiting
+            self.fetching or self._tasks or self._flying or self._outbox.events or self._inbox or self._waiting
         )
 
     @property
@@ -109,7 +111,9 @@ class ActiveRun:
             for recorded, event in zip(history, events, strict=True):
                 self._deliver(event, recorded.version, recorded.row[10])
 
+        suspect, self.suspect = self.suspect, False  # what others have recorded clears nobody
         if self._guarded(replay):
+            self.suspect = suspect
             self._take_up()
 
     def refuse(self, history: list[Recorded], held: run.RunHeld) -> None:
@@ -134,6 +138,11 @@ class ActiveRun:
             if version > self.version and version not in self._inbox:
                 self._inbox[version] = (event, recorded_us, False)
         self._advance()
+
+    def take_in(self, events: list[tuple[int, Event, int]]) -> None:
+        """What was read on in the stream."""
+        self.fetching -= 1
+        self.offer(events)
 
     def _advance(self) -> None:
         def deliver() -> None:

@@ -38,7 +38,7 @@ from headwater.engine.remote import QueuedSteps
 from headwater.engine.steps import StepRunner
 from headwater.engine.timers import Timers
 from headwater.errors import FenceLost, HeadwaterError, LogClosed, Trouble
-from headwater.events.clock import Clock, SystemClock
+from headwater.events.clock import Clock, SteadyClock
 from headwater.events.envelope import Recorded, Stream
 from headwater.events.model import Event
 from headwater.log.log import Log
@@ -92,7 +92,7 @@ class Engine:
             says={"app": app.name, "labels": sorted(self._labels), "queues": sorted(queues)},
             name=name,
             place=place,
-            clock=clock or SystemClock(),
+            clock=clock or SteadyClock(),
             freed=self.poke,
             buried=self._drop_all,
         )
@@ -183,11 +183,13 @@ class Engine:
                 await self._claim_anew(stream.tenant, fence)
 
     async def work_alone(self, tenant: str, run_id: str) -> None:
-        """Take one run over, and work on it until it has ended or only waits."""
-        await self._claim_anew(tenant, rows.fence_key(run_id))
+        """Take one suspect over, and work on it until it has ended or only waits. If it gets on, it is cleared."""
+        fence = rows.fence_key(run_id)
+        for claimed in await self.log.backend.claim(tenant, [fence], self.worker):
+            await self._load([Taken(tenant, fence, "", claimed.epoch, claimed.wakes, 1, 0)])
         await asyncio.sleep(0)
         while (active := self.runs.get((tenant, run_id))) is not None:
-            if active.version and active.quiet and (tenant, run_id) not in self._to_fetch:
+            if active.quiet:
                 self.runs.pop((tenant, run_id))
                 active.drop()
                 await self._release(active)
@@ -243,7 +245,8 @@ class Engine:
                 await self._members.begin_anew()
             raise
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._attention.wait(), self.options.poll)
+            async with asyncio.timeout(self.options.poll):  # not wait_for, which may swallow a cancellation
+                await self._attention.wait()
 
     async def _look(self) -> None:
         if self._executes:
@@ -264,7 +267,7 @@ class Engine:
     async def _claim(self) -> None:
         """Claim runs: new ones, woken ones, and those that a dead worker has left."""
         room = self.options.runs - len(self.runs)
-        if room < self.options.runs // 10:
+        if room < max(1, self.options.runs // 10):
             self._evict_idle(room=True)
             room = self.options.runs - len(self.runs)
         if room <= 0:
@@ -355,11 +358,12 @@ class Engine:
                 pages = await self._histories([a.stream for a in wanted], [a.version for a in wanted])
             except BaseException:
                 for active in wanted:
+                    active.fetching -= 1
                     self.fetch(active)  # their marks count as seen: nobody else will look
                 raise
             for active, page in zip(wanted, pages, strict=True):
                 events = [(r.version, r.event, r.row[10]) for r in page]
-                asyncio.get_running_loop().call_soon(active.offer, events)
+                asyncio.get_running_loop().call_soon(active.take_in, events)
 
     def _evict_idle(self, *, room: bool = False) -> None:
         """Let go of runs that only wait: those that have for long, or a tenth of them to make room."""
@@ -403,7 +407,10 @@ class Engine:
                 active.flush()
 
     def fetch(self, active: ActiveRun) -> None:
-        self._to_fetch[active.stream.tenant, active.run_id] = active
+        key = (active.stream.tenant, active.run_id)
+        if self._to_fetch.get(key) is not active:
+            self._to_fetch[key] = active
+            active.fetching += 1
         self._fetch_wanted.set()
 
     def watch_wait(self, active: ActiveRun, call: int, until_us: int) -> None:

@@ -46,7 +46,7 @@ class Membership:
         self._offset_us = 0
 
     def now_us(self) -> int:
-        """The database's time, as well as this worker knows it."""
+        """The database's time, as well as this worker knows it, whatever the machine's clock is set to."""
         return self._clock.now_us() + self._offset_us
 
     async def enrol(self) -> None:
@@ -73,15 +73,7 @@ class Membership:
 
     async def beat(self) -> None:
         """One heartbeat, one sweep, and a third of a lease of looking after the neighbours."""
-        asked = self._clock.now_us()
-        now = await self._log.backend.beat(self.worker, self._says)
-        if now is None:
-            LOGGER.warning(
-                "This worker was stopped for longer than its lease and taken for dead. It begins anew."
-            )
-            await self.begin_anew()
-        else:
-            self._offset_us = now - (asked + self._clock.now_us()) // 2
+        await self.beat_once()
         await self._sweep([])
         loop = asyncio.get_running_loop()
         until = loop.time() + self._lease / 3
@@ -91,6 +83,18 @@ class Membership:
             gone = [w.id for w in workers if w.id != self.worker and is_gone(w.place)]
             if gone:
                 await self._sweep(gone)
+
+    async def beat_once(self) -> None:
+        """Renew the lease, and learn the database's time."""
+        asked = self._clock.now_us()
+        now = await self._log.backend.beat(self.worker, self._says)
+        if now is None:
+            LOGGER.warning(
+                "This worker was stopped for longer than its lease and taken for dead. It begins anew."
+            )
+            await self.begin_anew()
+        else:
+            self._offset_us = now - (asked + self._clock.now_us()) // 2
 
     async def _glance(self, seconds: float) -> None:
         """Wait for a moment, and say so if the process could do nothing else for much longer than that."""

@@ -62,7 +62,8 @@ class Timers:
         until = min(self._poll, (self._times[0] - now) / 1_000_000 if self._times else self._poll, _LONGEST)
         self._sooner.clear()
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._sooner.wait(), max(until, 0.001))
+            async with asyncio.timeout(max(until, 0.001)):  # not wait_for, which may swallow a cancellation
+                await self._sooner.wait()
 
     async def fire(self, due: Sequence[DueRow]) -> None:
         """Complete these waits; those that somebody else has completed or cancelled meanwhile are passed over."""

@@ -19,6 +19,13 @@ class SystemClock:
         return time.time_ns() // 1000
 
 
+class SteadyClock:
+    """Time since some moment, which nobody can set: for how long it is between two looks."""
+
+    def now_us(self) -> int:
+        return time.monotonic_ns() // 1000
+
+
 class ManualClock:
     """A clock that stands still until it is moved, for tests; it may be moved back."""
 

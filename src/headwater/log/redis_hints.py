@@ -207,8 +207,9 @@ def _client(url: str, patience: float) -> Any:
             "HEADWATER_REDIS_URL is set and the library for Redis is not installed. pip install 'headwater[redis]', "
             "or unset it."
         ) from error
+    library: Any = Redis
     try:
-        return Redis.from_url(
+        return library.from_url(
             url,
             decode_responses=True,
             protocol=2,

@@ -3,13 +3,13 @@
     def test_fulfil_survives_every_crash():
         crash_everywhere(fulfil, order, app=app, drive=approve, effects=effects)
 
-The run is lived once undisturbed: each append of its events is a *boundary*. Then once for each boundary and side of it:
-the worker dies just before that append reaches the log, or just after, before it hears so; another worker takes over.
+The run is lived once undisturbed: each append of its events is a *boundary*. Then once for each boundary and side of
+it: the worker dies just before that append reaches the log, or just after, before it hears so; another takes over.
 Each time the run must end with the same result, with the same history but for attempts, workers and times, and every
 effect outside must have happened as often as without a crash.
 
-That is all there is to crash at: between two appends a worker only computes, and what it has computed is gone with it, as
-if it had died at the append before.
+That is all there is to crash at: between two appends a worker only computes, and what it has computed is gone with it,
+as if it had died at the append before.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any, Literal, ParamSpec, TypeVar
 from headwater.app import Headwater, Workflow
 from headwater.app.workflows import Bound
 from headwater.events.envelope import Recorded
+from headwater.runs.events import ErrorInfo
 from headwater.runs.protocol import run_event
 from headwater.testing.effects import Effects
 from headwater.testing.lone_run import Crash, Drive, Life, live
@@ -54,8 +55,8 @@ def crash_everywhere(
 ) -> int:
     """Crash a run of this workflow at each of its boundaries; how many crashes there were.
 
-    `drive(hw, run)` is what the world outside does to the run: `await hw.send(...)` waits until the hook is there. It is
-    called once for each life of the run. Call this from a plain test, not from an async one.
+    `drive(hw, run)` is what the world outside does to the run: `await hw.send(...)` waits until the hook is there. It
+    is called once for each life of the run.
     """
     __tracebackhide__ = True
     bound = Bound(workflow, args, {})
@@ -64,17 +65,22 @@ def crash_everywhere(
     calm = live(app, bound, drive=drive, kept=kept)
     wanted = effects.count()
     if calm.end is None:
-        raise CrashFailure(f"Without any crash the run of {workflow!r} does not end: {calm.trouble}.\n{_show(calm)}")
+        raise CrashFailure(
+            f"Without any crash the run of {workflow!r} does not end: {calm.trouble}.\n{_show(calm)}"
+        )
     crashes = [Crash(boundary, side) for boundary in range(len(calm.boundaries)) for side in (False, True)]
     for crash in crashes:
         effects.clear()
         crashed = live(app, bound, drive=drive, crash=crash, kept=kept)
         wrong = _differ(calm, crashed, wanted, effects.count())
+        if not crashed.crashed:
+            wrong = "the run never came there again, though nothing else was different"
         if wrong:
             side = "after" if crash.written else "before"
             where = f"just {side} append {crash.boundary + 1} ({calm.boundaries[crash.boundary]})"
             raise CrashFailure(
-                f"The worker crashed {where}: {wrong}.\n\nWithout the crash:\n{_show(calm)}\n\nWith it:\n{_show(crashed)}",
+                f"The worker crashed {where}: {wrong}.\n\n"
+                f"Without the crash:\n{_show(calm)}\n\nWith it:\n{_show(crashed)}",
                 crash.boundary,
                 written=crash.written,
             )
@@ -125,7 +131,8 @@ def _show(life: Life) -> str:
 
 
 def _line(recorded: Recorded) -> str:
-    said = run_event(recorded).model_dump(mode="json", exclude={"type"}, exclude_none=True)
-    if isinstance(error := said.get("error"), dict):
-        said["error"] = f"{error.get('type')}: {error.get('message')}"
+    event = run_event(recorded)
+    said = event.model_dump(mode="json", exclude={"type", "error"}, exclude_none=True)
+    if isinstance(error := getattr(event, "error", None), ErrorInfo):
+        said["error"] = f"{error.type}: {error.message}"
     return f"{recorded.type}  " + " ".join(f"{name}={value!r}" for name, value in said.items())

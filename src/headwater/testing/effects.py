@@ -6,8 +6,8 @@
     async def charge(order: Order) -> Receipt:
         effects.add(f"charge {order.id}", key=current_step().key)
 
-A second effect with the same key does nothing, as with a provider that takes idempotency keys. One without a key happens
-every time.
+A second effect with the same key does nothing, as with a provider that takes idempotency keys. One without a key
+happens every time.
 """
 
 from __future__ import annotations

@@ -8,13 +8,14 @@ A file holds one or more histories, in the form of `headwater run export`; so th
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from headwater.app import Headwater, Workflow
 from headwater.app.workflows import Bound
 from headwater.runs.history_file import history_line, read_histories
-from headwater.testing.lone_run import Drive, live
+from headwater.testing.lone_run import Drive, apart, live
 from headwater.workflows.replay import replay
 
 
@@ -29,14 +30,14 @@ def record_history(
 
 
 def assert_replays(workflow: Workflow[..., Any], path: Path | str) -> None:
-    """The code at hand does what each history in the file says. Call this from a plain test, not from an async one."""
+    """The code at hand does what each history in the file says."""
     __tracebackhide__ = True
     with Path(path).open(encoding="ascii") as file:
         histories = read_histories(file)
     if not histories:
         raise AssertionError(f"{path} holds no history.")
     for history in histories:
-        verdict = replay({(workflow.name, workflow.version): workflow}, history)
+        verdict = apart(partial(replay, {(workflow.name, workflow.version): workflow}, history))
         if verdict.result != "ok":
             raise AssertionError(
                 f"Run {verdict.run} of {path} does not replay ({verdict.result} at event {verdict.version}): "

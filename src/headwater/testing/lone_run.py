@@ -1,9 +1,9 @@
 """One run in a world of its own: a client, a worker, a log, virtual time, and a crash where it is wanted.
 
 The worker is a process of the simulator's loop, and so is the one that comes after it. Between the worker and the log
-stands a tripwire, which counts the appends of the run: the *boundaries*. At the wanted one the process is killed, before
-the append goes to the log or before its answer comes; nothing of it runs again, not even a `finally`. The client is
-outside, and lives on.
+stands a tripwire, which counts the appends of the run: the *boundaries*. At the wanted one the process is killed,
+before the append goes to the log or before its answer comes; nothing of it runs again, not even a `finally`. The
+client is outside, and lives on.
 
 Nothing is waited for: when the run only waits for a timer, the log's clock is set to it. While a step or the test's own
 `drive` is at work, time passes as they let it pass.
@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from random import Random
-from typing import Any, Final, Literal, NamedTuple, cast
+from typing import Any, Final, Literal, NamedTuple, TypeVar, cast
 from uuid import UUID
 
 from headwater.app import Headwater
@@ -34,6 +35,7 @@ from headwater.testing.simulation import SimulationLoop
 from headwater.testing.simulation.clock import SimulatedClock
 from headwater.testing.simulation.storage import Storage, open_storage
 
+T = TypeVar("T")
 Drive = Callable[[Client, RunHandle[Any]], Awaitable[None]]
 End = RunCompleted | RunFailed | RunCancelled
 RUN: Final = "lone-run"
@@ -61,6 +63,7 @@ class Life:
     history: list[Recorded]
     boundaries: list[str]
     """What each append of the run held."""
+    crashed: bool
 
 
 def live(
@@ -71,7 +74,25 @@ def live(
     crash: Crash | None = None,
     kept: Literal["memory", "sqlite"] = "memory",
 ) -> Life:
-    """The whole life of one run. Not to be called from a running loop."""
+    """The whole life of one run."""
+    return apart(lambda: _live(app, bound, drive, crash, kept))
+
+
+def apart(work: Callable[[], T]) -> T:
+    """Do what needs a loop of its own; in a thread, if one is running here."""
+    if asyncio._get_running_loop() is None:  # noqa: SLF001
+        return work()
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(work).result()
+
+
+def _live(
+    app: Headwater,
+    bound: Bound[Any],
+    drive: Drive | None,
+    crash: Crash | None,
+    kept: Literal["memory", "sqlite"],
+) -> Life:
     loop = SimulationLoop(0)
     clock = SimulatedClock(loop)
     storage = open_storage(kept, clock, UUID(int=1))
@@ -138,13 +159,18 @@ class _Tripwire:
 
 class _World:
     def __init__(
-        self, loop: SimulationLoop, clock: SimulatedClock, storage: Storage, app: Headwater, crash: Crash | None
+        self,
+        loop: SimulationLoop,
+        clock: SimulatedClock,
+        storage: Storage,
+        app: Headwater,
+        crash: Crash | None,
     ) -> None:
         self._loop, self._clock, self._storage, self._app, self._crash = loop, clock, storage, app, crash
         self._boundaries: list[str] = []
         self._engines: list[Engine] = []
         self._backends: list[Backend] = []
-        self._dead = False
+        self._dead = self._crashed = False
 
     # The worker, and its death
 
@@ -174,7 +200,7 @@ class _World:
         return self._crash if here else None
 
     async def die(self) -> None:
-        self._dead = True
+        self._dead = self._crashed = True
         await self._loop.crash()
 
     def end(self) -> None:
@@ -203,7 +229,7 @@ class _World:
                     trouble = watching.result() if watching.done() else ""
                 finally:
                     await _cancel([ending, watching, *([driving] if driving is not None else [])])
-                return Life(end, trouble, history, self._boundaries)
+                return Life(end, trouble, history, self._boundaries, self._crashed)
 
     async def _watch(self, hw: _PatientClient, log: Log, driving: asyncio.Future[None] | None) -> str:
         """Bury the worker, set the clock forward, and say what is wrong when nothing goes on."""
@@ -230,7 +256,7 @@ class _World:
             if due and due[0].at > self._clock.now_us():
                 self._clock.jump((due[0].at - self._clock.now_us()) / 1_000_000)
             elif still > _STUCK:
-                hooks = ", ".join(repr(token) for token in state.open_hooks.values()) or "none"
+                hooks = ", ".join(repr(token) for token in state.open_tokens.values()) or "none"
                 return f"it waits for what does not come. Open hooks: {hooks}; let `drive` send to them"
         return f"it was not done after {_LONGEST:.0f} s"
 

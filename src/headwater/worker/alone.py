@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 
 from headwater.app import Headwater
@@ -26,7 +27,11 @@ def in_a_child(where: str, url: str) -> Alone:
 
     async def execute(tenant: str, run: str) -> None:
         child = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "headwater", "worker", where, "--alone", f"{tenant}/{run}", "--url", url),
+            *(sys.executable, "-m", "headwater", "worker", where, "--alone", f"{tenant}/{run}"),
+            env={
+                **os.environ,
+                "HEADWATER_URL": url,
+            },  # others can see arguments, and an address may hold a password
             stdout=asyncio.subprocess.DEVNULL,
         )
         try:

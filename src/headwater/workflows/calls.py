@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections import deque
 from collections.abc import Coroutine, Generator
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 from headwater.app.arguments import Payload
 from headwater.app.steps import Step
 from headwater.errors import Refused, RunEvicted
+from headwater.workflows.frames import frame
 
 if TYPE_CHECKING:
     from headwater.workflows.execution import Execution
@@ -45,7 +45,7 @@ class StepCall(Coroutine[Any, Any, T]):
         self._serial = execution.loop.next_serial()
         self._advancing: Generator[Any, Any, T] | None = None
         self.step, self.args, self.kwargs, self.action = step, args, kwargs, action
-        caller = sys._getframe(3)  # noqa: SLF001 - what called the step
+        caller = frame(3)  # what called the step
         self._made_in, self._made_at = caller.f_code, caller.f_lasti
 
     @property

@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import sys
 from collections.abc import Callable, Coroutine, Iterable
 from contextvars import Context
 from dataclasses import dataclass
@@ -51,6 +50,7 @@ from headwater.runs import events as run
 from headwater.workflows.calls import RunHook, StepCall
 from headwater.workflows.commands import Command, EndHook, EndStep, EndWait, Mark, NewHook, NewStep, NewWait
 from headwater.workflows.failures import describe, rebuild
+from headwater.workflows.frames import frame
 from headwater.workflows.loop import RunLoop, Timer
 
 T = TypeVar("T")
@@ -273,7 +273,7 @@ class Execution:
         before, self._data[name] = self._data.get(name), value
         call, recorded = self._issue(run.RunStateChanged, name)
         if recorded is None:
-            event = run.RunStateChanged(call=call, name=name, from_=before, to=value, actor=actor)
+            event = run.RunStateChanged(call=call, name=name, to=value, actor=actor, **{"from": before})
             encode_event(event)
             self.commands.append(Mark(call, event))
 
@@ -394,10 +394,10 @@ def _words(kind: type[Event], name: str) -> str:
 
 def line_of_code(asked: StepCall[Any] | None = None) -> str:
     """The line of the user's code that is running, else the one that made the call."""
-    frame: FrameType | None = sys._getframe(2)  # noqa: SLF001
-    while frame is not None and frame.f_code is not RunLoop.turn.__code__:
-        code = frame.f_code
+    running: FrameType | None = frame(2)
+    while running is not None and running.f_code is not RunLoop.turn.__code__:
+        code = running.f_code
         if not code.co_filename.startswith(_OURS):
-            return f"{code.co_filename}:{frame.f_lineno} in {code.co_name}"
-        frame = frame.f_back
+            return f"{code.co_filename}:{running.f_lineno} in {code.co_name}"
+        running = running.f_back
     return asked.where if asked is not None else "a timer of the workflow"

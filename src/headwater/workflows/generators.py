@@ -8,9 +8,9 @@ part of what the code does, and it is closed at once. One that only the collecto
 is dropped while no turn runs, is kept instead, and closed at the end with those that are still held, in the order
 in which they began. So finding it or not changes nothing.
 
-A finalizer cannot see who calls it, so the collector says when it is at work, and on which thread. Python has one pair of
-hooks a thread, which the process's loop sets once; an *attendant* stands before them and tells a run's generators by the
-loop that is running when they begin.
+A finalizer cannot see who calls it, so the collector says when it is at work, and on which thread. Python has one pair
+of hooks a thread, which the process's loop sets once; an *attendant* stands before them and tells a run's generators by
+the loop that is running when they begin.
 
 Rejected: switching the collector off for each turn (threads would switch it on and off for one another); a set of weak
 references (it is ordered by addresses); setting the hooks for each turn (an audit event each, see `guards`).

@@ -11,9 +11,9 @@ event (`open`, `import`, `id()`, `sys._getframe()`) takes 0.25 us longer on a ma
 
 Log records are made by a factory that gives those of a replayed turn a level below every handler's.
 
-Python before 3.13 does not tell when it sleeps, so `time.sleep` is wrapped there; before 3.12 it does not tell that it starts a
-thread, and that is not guarded. Rejected: patching `open`, `socket` and the like too (each has several doors, and other
-threads go through them); `logging.disable` (it is the whole process's).
+Python before 3.13 does not tell when it sleeps, so `time.sleep` is wrapped there; before 3.12 it does not tell that it
+starts a thread, and that is not guarded. Rejected: patching `open`, `socket` and the like too (each has several doors,
+and other threads go through them); `logging.disable` (it is the whole process's).
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from types import FrameType
 from typing import Any, Final, SupportsIndex, cast
 
 from headwater.errors import NotInWorkflow
+from headwater.workflows.frames import frame
 
 _running_loop = asyncio._get_running_loop  # noqa: SLF001
 _UNHEARD: Final = -1
@@ -42,7 +43,16 @@ _REFUSED: Final[dict[str, tuple[str, str]]] = {
         ("_thread.start_new_thread", "_thread.start_joinable_thread"), ("It starts a thread", _STEP)
     ),
     **dict.fromkeys(
-        ("open", "os.listdir", "os.scandir", "os.remove", "os.rename", "os.mkdir", "os.rmdir", "sqlite3.connect"),
+        (
+            "open",
+            "os.listdir",
+            "os.scandir",
+            "os.remove",
+            "os.rename",
+            "os.mkdir",
+            "os.rmdir",
+            "sqlite3.connect",
+        ),
         ("It reaches for a file", _STEP),
     ),
     **dict.fromkeys(
@@ -96,17 +106,16 @@ def install() -> None:
 def _watch(event: str, args: tuple[Any, ...]) -> None:
     if event not in _REFUSED or not hasattr(_running_loop(), "headwater_run"):
         return
-    frame = sys._getframe(1)  # noqa: SLF001
-    if not _is_allowed(frame) and not (event == "open" and "/zoneinfo/" in str(args[0])):
+    if not _is_allowed(frame(1)) and not (event == "open" and "/zoneinfo/" in str(args[0])):
         what, fix = _REFUSED[event]
         raise NotInWorkflow(f"{what} ({_say(event, args)})" if event != "time.sleep" else what, fix)
 
 
-def _is_allowed(frame: FrameType | None) -> bool:
-    while frame is not None and frame.f_code.co_qualname != "RunLoop.turn":
-        if frame.f_code.co_filename.startswith(_ALLOWED):
+def _is_allowed(by: FrameType | None) -> bool:
+    while by is not None and by.f_code.co_qualname != "RunLoop.turn":
+        if by.f_code.co_filename.startswith(_ALLOWED):
             return True
-        frame = frame.f_back
+        by = by.f_back
     return False
 
 

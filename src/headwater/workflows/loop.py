@@ -31,7 +31,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sys
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from contextvars import Context
@@ -39,6 +38,7 @@ from types import CoroutineType
 from typing import Any, Final, NoReturn, TypeVar, TypeVarTuple
 
 from headwater.errors import NotInWorkflow
+from headwater.workflows.frames import frame
 from headwater.workflows.generators import Generators, attend
 from headwater.workflows.guards import install
 
@@ -299,15 +299,15 @@ for _name in _OUTSIDE.split():
 
 def _refuse_set_of_coroutines() -> None:
     """Whether `as_completed` is making tasks of bare coroutines: it would do so in the order of a set."""
-    frame = sys._getframe(2)  # noqa: SLF001
-    if not frame.f_code.co_name.endswith("ensure_future"):
+    by = frame(2)
+    if not by.f_code.co_name.endswith("ensure_future"):
         return
     for _ in range(4):
-        if frame.f_code.co_qualname in _AS_COMPLETED:
+        if by.f_code.co_qualname in _AS_COMPLETED:
             raise NotInWorkflow(
                 "asyncio.as_completed() would order bare coroutines by chance",
                 "Give it tasks: asyncio.create_task(...) each, or a TaskGroup.",
             )
-        if frame.f_back is None:
+        if by.f_back is None:
             return
-        frame = frame.f_back
+        by = by.f_back

@@ -137,17 +137,19 @@ def test_a_run_from_start_to_result_over_two_workers_of_which_one_is_killed(shop
     (shop.folder / "awake").touch()
     first.send_signal(signal.SIGKILL)
     first.wait()
-    _, two = shop.worker()
+    shop.worker()
     done = shop.call("run", "result", "a", "--timeout", "20")
     assert (done.returncode, json.loads(done.stdout)) == (0, {"paid": 5, "packed": 3})
 
     steps = {line["call"]: line for line in shop.show("a")["timeline"] if line["kind"] == "step"}
     for call in (5, 6):
-        attempts = [(a["number"], a["worker"], a["outcome"]) for a in steps[call]["attempts"]]
-        assert attempts == [(1, one, "cut off"), (2, two, "completed")]
+        first_, second_ = steps[call]["attempts"]
+        assert (first_["worker"], first_["outcome"]) == (one, "cut off")
+        assert (second_["number"], second_["outcome"]) == (2, "completed")
+        assert second_["worker"] != one  # the other, or a child in which it tries a suspect alone
     text = shop.call("run", "show", "a").stdout
     assert f"attempt 1 on {worker_name(one)} cut off" in text
-    assert f"attempt 2 on {worker_name(two)}" in text
+    assert "attempt 2 on w-" in text
 
 
 def test_a_run_can_be_seen_now_and_as_it_was(finished: Shop) -> None:

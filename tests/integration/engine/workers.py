@@ -22,7 +22,12 @@ class WorkerProcess:
         command = [sys.executable, "-m", "headwater", "worker", APP, "--url", url, "--json", *options]
         environment = os.environ | {"EFFECTS": str(effects or ""), "PYTHONPATH": str(HERE)}
         self.process = subprocess.Popen(
-            command, cwd=HERE, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL if not os.environ.get('SHOW') else None, text=True
+            command,
+            cwd=HERE,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL if not os.environ.get("SHOW") else None,
+            text=True,
         )
         self._said: list[str] = []
 

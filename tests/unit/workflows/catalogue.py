@@ -87,7 +87,7 @@ async def waited_in_time() -> Any:
 async def completed_tasks() -> Any:
     trace: list[Any] = []
     for nearest in asyncio.as_completed([asyncio.create_task(_two(name)) for name in "abcdef"]):
-        trace.append(await nearest)
+        trace.append(await nearest)  # noqa: PERF401
     return trace
 
 
@@ -95,7 +95,7 @@ async def completed_tasks() -> Any:
 async def completed_steps() -> Any:
     trace: list[Any] = []
     for nearest in asyncio.as_completed([work(name) for name in "abcdefgh"]):
-        trace.append(await nearest)
+        trace.append(await nearest)  # noqa: PERF401
     return trace
 
 
@@ -267,7 +267,7 @@ async def generated() -> Any:
 
     async with aclosing(names("1")) as found:
         async for name in found:
-            trace.append(name)
+            trace.append(name)  # noqa: PERF401
     async for name in names("2"):
         trace.append(name)
         break

@@ -36,7 +36,7 @@ class Turn:
         return f"{say(self.event)} -> {', '.join(map(say, self.events()[1:])) or 'nothing'}"
 
 
-def recorded(command: Command) -> Event:
+def recorded(command: Command) -> Event:  # noqa: PLR0911 - one for each kind
     match command:
         case NewStep(call, step, given, action):
             return run.StepCreated(call=call, name=step.name, input=given, action=action)

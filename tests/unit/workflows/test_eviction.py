@@ -18,11 +18,13 @@ from tests.unit.workflows.driver import Owner, at_random
 
 app = Headwater("evicted")
 SEEN: list[object] = []
+SEEN_TASKS: list[object] = []
 
 
 @pytest.fixture(autouse=True)
 def seen(caplog: pytest.LogCaptureFixture) -> Any:
     SEEN.clear()
+    SEEN_TASKS.clear()
     yield SEEN
     gc.collect()
     assert [record.message for record in caplog.records if record.levelno >= logging.WARNING] == []
@@ -63,7 +65,7 @@ def test_a_finally_that_refunds_does_not_refund() -> None:
                 raise
 
     evicted(code)
-    assert SEEN == [RunEvicted]
+    assert [RunEvicted] == SEEN
 
 
 def test_nothing_can_be_recorded_any_more() -> None:
@@ -79,7 +81,7 @@ def test_nothing_can_be_recorded_any_more() -> None:
                     SEEN.append(type(error))
 
     evicted(code)
-    assert SEEN == [RunEvicted] * 3
+    assert [RunEvicted] * 3 == SEEN
 
 
 def test_clean_up_that_will_not_end_ends_where_it_awaits() -> None:
@@ -88,7 +90,7 @@ def test_clean_up_that_will_not_end_ends_where_it_awaits() -> None:
         while True:
             try:
                 await asyncio.sleep(60)
-            except BaseException:  # noqa: BLE001
+            except BaseException:
                 SEEN.append("again")
                 if len(SEEN) > 4:
                     raise
@@ -134,7 +136,7 @@ def test_tasks_that_are_not_advanced_yet_never_are() -> None:
         try:
             await asyncio.sleep(60)
         finally:
-            asyncio.create_task(never())
+            SEEN_TASKS.append(asyncio.create_task(never()))
 
     evicted(code)
     gc.collect()

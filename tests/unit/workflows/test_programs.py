@@ -60,7 +60,7 @@ async def _do(op: Op, trace: list[str]) -> None:  # noqa: PLR0912 - one for each
                 await asyncio.gather(*tasks, return_exceptions=True)
             case "each":
                 for nearest in asyncio.as_completed([work(name) for name in rest[0]]):
-                    trace.append(await nearest)
+                    trace.append(await nearest)  # noqa: PERF401
             case "within":
                 with suppress(TimeoutError):
                     async with asyncio.timeout(rest[0]):

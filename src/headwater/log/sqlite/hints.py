@@ -1,7 +1,7 @@
 """Hints between processes: a datagram that says how far the log reaches, or a glance at the file's data version.
 
 Each process that waits binds a Unix datagram socket in a folder beside the file; whoever has appended sends one small
-datagram to each. Nothing is waited for: a full socket holds several hints already, and one without a process is removed.
+datagram to each. Nothing is waited for: a full socket holds hints enough, and one without a process is removed.
 Where that is not to be had (no Unix sockets, a path too long for one, a folder that cannot be written, an event loop
 without readers) the waiter looks at SQLite's data version, every few milliseconds after a change and ever less often
 in quiet, which costs microseconds a look. Truth is never in a hint: the log itself is read after each wait.

@@ -16,6 +16,7 @@ from headwater.errors import Conflict, HookNotFound, HookTooEarly, RunFinished, 
 from headwater.log.log import Log
 from headwater.runs.state import RunState
 from headwater.testing.invariants import InvariantBroken
+from headwater.testing.simulation.clock import SimulatedClock
 from headwater.testing.simulation.run_flows import SHARED_TOKENS, Flows, shared_token, token_of
 from headwater.testing.simulation.run_promises import Promises, Sending
 from headwater.testing.simulation.workload import Node
@@ -32,7 +33,7 @@ def engine_of(node: Node, app: Headwater, log: Log, options: EngineOptions, ende
         app,
         log,
         options,
-        clock=node.clock,
+        clock=SimulatedClock(node.world.loop),
         random=node.random,
         place=lambda: "",
         name=lambda: f"{node.label}-{next(names)}",
