@@ -98,8 +98,8 @@ test-with-newest: .venv-newest/.ready
 COMPILE = $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header --no-config $(LOCK_ARGS)
 lock: $(READY)
-	$(COMPILE) --group dev --extra fast -o requirements/dev.txt
-	$(COMPILE) --group test --extra fast -c requirements/dev.txt -o requirements/test.txt
+	$(COMPILE) --group dev --extra fast --extra redis -o requirements/dev.txt
+	$(COMPILE) --group test --extra fast --extra redis -c requirements/dev.txt -o requirements/test.txt
 	$(COMPILE) -c requirements/dev.txt -o requirements/run.txt
 	$(COMPILE) --extra bench -c requirements/dev.txt -o requirements/bench.txt
 	@! grep -nE '://|--(index|extra|find|trusted)' requirements/*.txt || { echo "an address got into the pins"; exit 1; }

@@ -66,7 +66,6 @@ if __name__ == "__main__":
             "name": "bench",
             "system_database_url": sys.argv[1],
             "log_level": "ERROR",
-            "run_admin_server": False,
         }
     )
     DBOS.launch()

@@ -1,4 +1,4 @@
-"""`headwater simulate`: the real log in worlds that fail, many of them."""
+"""`headwater simulate`: the real log, and the real engine, in worlds that fail, many of them."""
 
 from __future__ import annotations
 
@@ -25,6 +25,11 @@ class Mode(StrEnum):
     SHUFFLED = "shuffled"
 
 
+class Work(StrEnum):
+    LOG = "log"
+    RUNS = "runs"
+
+
 class Storage(StrEnum):
     MEMORY = "memory"
     SQLITE = "sqlite"
@@ -46,6 +51,9 @@ def simulate(
     ] = None,
     start: Annotated[int, typer.Option("--start", help="The first seed.")] = 0,
     mode: Annotated[Mode | None, typer.Option("--mode", help="One mode only.", show_default=False)] = None,
+    workload: Annotated[
+        Work, typer.Option("--workload", help="What is done there: the log alone, or runs of workflows.")
+    ] = Work.LOG,
     storage: Annotated[Storage, typer.Option("--storage", help="Where the log lies.")] = Storage.MEMORY,
     url: Annotated[
         str | None,
@@ -62,15 +70,16 @@ def simulate(
     jobs: Annotated[int, typer.Option("--jobs", min=1, help="Processes.")] = 1,
     as_json: Json = False,
 ) -> None:
-    """Run the real log in simulated worlds that fail. Exit code 1 when a promise was broken.
+    """Run the real log, or the real engine on it, in simulated worlds that fail. Exit code 1 when a promise was broken.
 
     Without --seeds and --minutes, 100 seeds; with --minutes alone, as many as there is time for.
     """
-    from headwater.testing.simulation.mutants import MUTANTS
+    from headwater.testing.simulation.run import mutants_of
     from headwater.testing.simulation.sweep import sweep
 
-    if mutant is not None and mutant not in MUTANTS:
-        raise typer.BadParameter(f"There is no mutant {mutant!r}; there are {', '.join(MUTANTS)}.")
+    mutants = mutants_of(workload.value)
+    if mutant is not None and mutant not in mutants:
+        raise typer.BadParameter(f"There is no mutant {mutant!r}; there are {', '.join(mutants)}.")
     session = Session.of(ctx, url, as_json)
     database = _database(session, storage, jobs)
     many = seeds or (None if minutes else _SEEDS)
@@ -78,7 +87,7 @@ def simulate(
     with progress("simulating") as advance:
         total = 0 if many is None else many * (1 if mode or seed is not None else 2)
         swept = sweep(
-            _setups(wanted, mode, storage, database, one=seed is not None),
+            _setups(wanted, mode, storage, database, workload, one=seed is not None),
             mutant=mutant,
             minutes=minutes,
             jobs=1 if seed is not None else jobs,
@@ -107,7 +116,7 @@ def _database(session: Session, storage: Storage, jobs: int) -> str | None:
 
 
 def _setups(
-    seeds: Iterable[int], mode: Mode | None, storage: Storage, url: str | None, *, one: bool
+    seeds: Iterable[int], mode: Mode | None, storage: Storage, url: str | None, workload: Work, *, one: bool
 ) -> Iterator[Setup]:
     """Each seed in both modes, unless one is named."""
     from headwater.testing.simulation.world import Setup
@@ -115,7 +124,7 @@ def _setups(
     both: tuple[Literal["fifo", "shuffled"], ...] = ("fifo",) if one else ("fifo", "shuffled")
     for seed in seeds:
         for each in (mode.value,) if mode else both:
-            yield Setup(seed, each, storage.value, url)
+            yield Setup(seed, each, storage.value, url, workload.value)
 
 
 def _report(session: Session, swept: Swept) -> None:

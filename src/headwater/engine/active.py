@@ -92,7 +92,12 @@ class ActiveRun:
     def quiet(self) -> bool:
         """Whether nothing is under way here: the run waits for something from outside."""
         return self.version > 0 and not (
-            self.fetching or self._tasks or self._flying or self._outbox.events or self._inbox or self._waiting
+            self.fetching
+            or self._tasks
+            or self._flying
+            or self._outbox.events
+            or self._inbox
+            or self._waiting
         )
 
     @property

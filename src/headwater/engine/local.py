@@ -37,6 +37,7 @@ class LocalSteps:
             active.attempt(note)
             active.finish(note, stored.model_copy(update={"attempt": note.attempts}))
             return
+        ended: run.StepCompleted | Committed | Exception
         while True:
             if note.retry_after is not None:
                 await asyncio.sleep(max(0, to_us(note.retry_after) - self._now_us()) / 1_000_000)
@@ -44,7 +45,11 @@ class LocalSteps:
                 await active.attempt_durably(note)
             else:
                 active.attempt(note)
-            ended = await self._attempt(active, note, step)
+            context = _context(active, note, step)
+            if step.options.transaction:
+                ended = await self._transact(active, note, step, context)
+            else:
+                ended = await self._runner.attempt(step, note.input, context)
             if isinstance(ended, Committed):
                 active.committed(note)
                 return
@@ -57,18 +62,21 @@ class LocalSteps:
                 return
             active.retry(note, verdict)
 
-    async def _attempt(
-        self, active: ActiveRun, note: StepNote, step: Step[..., Any]
-    ) -> run.StepCompleted | Committed | Exception:
-        stream = active.stream
-        context = StepContext(
-            run=stream.id,
-            tenant=stream.tenant,
-            step=step.name,
-            attempt=note.attempts,
-            key=f"{stream.tenant}/{stream.id}/{note.call}",
+    async def _transact(
+        self, active: ActiveRun, note: StepNote, step: Step[..., Any], context: StepContext
+    ) -> Committed | Exception:
+        fence = Fence(rows.fence_key(active.run_id), active.epoch)
+        return await attempt_in_transaction(
+            self._log, self._runner, step, note.input, context, active.stream, fence
         )
-        if not step.options.transaction:
-            return await self._runner.attempt(step, note.input, context)
-        fence = Fence(rows.fence_key(stream.id), active.epoch)
-        return await attempt_in_transaction(self._log, self._runner, step, note.input, context, stream, fence)
+
+
+def _context(active: ActiveRun, note: StepNote, step: Step[..., Any]) -> StepContext:
+    run_id, tenant = active.stream.id, active.stream.tenant
+    return StepContext(
+        run=run_id,
+        tenant=tenant,
+        step=step.name,
+        attempt=note.attempts,
+        key=f"{tenant}/{run_id}/{note.call}",
+    )

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from headwater.engine.place import is_gone
-from headwater.errors import HeadwaterError
+from headwater.errors import HeadwaterError, LogClosed, Trouble
 from headwater.events.canonical import encode_json
 from headwater.events.clock import Clock
 from headwater.log.log import Log
@@ -44,6 +44,7 @@ class Membership:
         self._name, self._place, self._clock = name, place, clock
         self._freed, self._buried = freed, buried
         self._offset_us = 0
+        self._turn = asyncio.Lock()
 
     def now_us(self) -> int:
         """The database's time, as well as this worker knows it, whatever the machine's clock is set to."""
@@ -58,10 +59,20 @@ class Membership:
         self._offset_us = await self._log.backend.now_us() - self._clock.now_us()
 
     async def begin_anew(self) -> None:
-        """Let go of everything, heard of or not, and go on under another name."""
-        self._buried()
-        await self._log.backend.sweep(left=[self.worker])
-        await self.enrol()
+        """Let go of everything, heard of or not, and go on under another name; insist on it, since nobody else will."""
+        before, pause = self.worker, 0.05
+        async with self._turn:
+            while self.worker == before:
+                self._buried()
+                try:
+                    await self._log.backend.sweep(left=[before])
+                    await self.enrol()
+                except LogClosed:
+                    raise
+                except Trouble as trouble:
+                    LOGGER.warning("This worker cannot begin anew yet: %s", trouble)
+                    await asyncio.sleep(pause)
+                    pause = min(pause * 2, 2.0)
         self._freed()
 
     async def leave(self) -> None:

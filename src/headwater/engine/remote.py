@@ -87,9 +87,10 @@ class QueuedSteps:
 
     async def look_after(self) -> None:
         """Cancel what was revoked or taken from us."""
-        for queue in {row.queue for row in self._running.values()}:
+        running = list(self._running.items())  # what is claimed while we read is not judged by what we read
+        for queue in {row.queue for _, row in running}:
             held = {(r.tenant, r.key): r.claim for r in await self._log.backend.ready(None, queue, 10_000)}
-            for task, row in list(self._running.items()):
+            for task, row in running:
                 if row.queue == queue and held.get((row.tenant, row.key)) != row.claim:
                     task.cancel()
 

@@ -42,6 +42,7 @@ class Announcer:
 
     async def close(self) -> None:
         """Leave the rest untold."""
+        self._latest.clear()
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])

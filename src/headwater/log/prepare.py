@@ -86,9 +86,7 @@ class Preparer:
 
     def _write(self, write: Write) -> tuple[PreparedWrite, Blobs]:
         stream = write.stream
-        check_name("stream type", stream.type)
-        check_id("stream id", stream.id)
-        check_id("tenant", stream.tenant)
+        _check_stream(stream)
         now = self._clock.now_us()
         blobs: Blobs = []
         rows = tuple(
@@ -203,6 +201,15 @@ class Preparer:
 _ORIGIN = ("run_id", "correlation_id", "causation_id", "actor", "traceparent")
 _PLAIN = NewEvent(event=RawEvent("plain", None))
 _SMALL = 16 * 1024
+
+
+@lru_cache(maxsize=4096)
+def _check_stream(stream: Stream) -> None:
+    check_name("stream type", stream.type)
+    check_id("stream id", stream.id)
+    check_id("tenant", stream.tenant)
+
+
 _name_of = lru_cache(maxsize=1024)(type_name)
 
 

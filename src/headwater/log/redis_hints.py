@@ -184,8 +184,9 @@ class RedisHints:
         """Leave nothing behind, as far as Redis lets us."""
         await self._announcer.close()
         if self._listening is not None:
-            self._listening.cancel()
-            await asyncio.wait([self._listening])
+            while not self._listening.done():  # the library may swallow a cancellation while it connects
+                self._listening.cancel()
+                await asyncio.wait([self._listening], timeout=0.1)
             self._listening = None
         if self._grouped:
             self._grouped = False

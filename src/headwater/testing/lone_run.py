@@ -255,6 +255,7 @@ class _World:
             due = await log.backend.due(None, 1, by_now=False)
             if due and due[0].at > self._clock.now_us():
                 self._clock.jump((due[0].at - self._clock.now_us()) / 1_000_000)
+                still = 0
             elif still > _STUCK:
                 hooks = ", ".join(repr(token) for token in state.open_tokens.values()) or "none"
                 return f"it waits for what does not come. Open hooks: {hooks}; let `drive` send to them"

@@ -112,6 +112,12 @@ _ONE_OF: Final[Sequence[tuple[str, ...]]] = (
 
 def _check_once(one: _Run) -> None:
     """Each thing ends once, whatever the fold absorbs."""
+    closed: set[int] = set()
+    for fact in one.facts:
+        if isinstance(fact.event, run.HookReceived) and fact.event.call in closed:
+            raise one.broken("I3", "a closed hook took a payload", call=fact.event.call, version=fact.version)
+        if isinstance(fact.event, run.HookDisposed):
+            closed.add(fact.event.call)
     for kinds in _ONE_OF:
         seen: dict[tuple[int, int | None], int] = {}
         generation = 1

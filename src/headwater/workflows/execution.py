@@ -273,7 +273,8 @@ class Execution:
         before, self._data[name] = self._data.get(name), value
         call, recorded = self._issue(run.RunStateChanged, name)
         if recorded is None:
-            event = run.RunStateChanged(call=call, name=name, to=value, actor=actor, **{"from": before})
+            said = {"call": call, "name": name, "from": before, "to": value, "actor": actor}
+            event = run.RunStateChanged.model_validate(said)
             encode_event(event)
             self.commands.append(Mark(call, event))
 

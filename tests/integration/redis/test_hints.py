@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from uuid import UUID
 
 import pytest
@@ -150,7 +151,7 @@ def test_an_address_that_is_none_is_refused_without_its_password(monkeypatch: py
 
 def test_without_the_library_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HEADWATER_REDIS_URL", "redis://redis")
-    monkeypatch.setitem(__import__("sys").modules, "redis.asyncio", None)
+    monkeypatch.setitem(sys.modules, "redis.asyncio", None)
     with pytest.raises(NotSupported, match=r"pip install 'headwater\[redis\]'"):
         open_log("sqlite:///log.db")
 

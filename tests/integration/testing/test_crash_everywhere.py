@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from headwater import Client, FatalError, Headwater, RunHandle, current_step
+from headwater import Client, FatalError, Headwater, RunHandle, Workflow, current_step
 from headwater.testing import CrashFailure, Effects, assert_replays, crash_everywhere, record_history
+from tests.unit.workflows import catalogue
 
 DAY = 86_400
 app = Headwater("shop")
@@ -109,6 +110,24 @@ async def retried() -> int:
 
 def test_retries_may_differ() -> None:
     assert crash_everywhere(retried, app=app) > 2
+
+
+async def send_numbers(hw: Client, run: RunHandle[Any]) -> None:
+    for token, payload in catalogue.PAYLOADS:
+        await hw.send(token, payload, key=f"{token} {payload}")
+
+
+@pytest.mark.parametrize("workflow", catalogue.WORKFLOWS, ids=lambda w: w.name)
+def test_each_piece_of_asyncio_survives_every_crash(workflow: Workflow[..., Any]) -> None:
+    drive = send_numbers if workflow is catalogue.hooked else None
+    assert crash_everywhere(workflow, app=catalogue.app, drive=drive) > 6
+
+
+def test_it_can_be_called_from_an_async_test() -> None:
+    async def test() -> int:
+        return crash_everywhere(retried, app=app)
+
+    assert asyncio.run(test()) > 2
 
 
 @app.step

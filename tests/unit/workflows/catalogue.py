@@ -18,6 +18,7 @@ DAY = 86_400
 WHO: ContextVar[str] = ContextVar("who", default="nobody")
 
 
+@app.event
 class Noted(Event):
     type: Literal["noted"] = "noted"
     text: str

@@ -9,20 +9,23 @@ from __future__ import annotations
 import logging
 import re
 import traceback
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from headwater.settings import redacted
 from headwater.testing.invariants import InvariantBroken
+from headwater.testing.simulation.engine_mutants import ENGINE_MUTANTS
 from headwater.testing.simulation.faults import Fault, draw_faults
 from headwater.testing.simulation.log_workload import LogWorkload
-from headwater.testing.simulation.mutants import MUTANTS
+from headwater.testing.simulation.mutants import MUTANTS, Mutant
+from headwater.testing.simulation.run_workload import RunWorkload
 from headwater.testing.simulation.workload import Workload
-from headwater.testing.simulation.world import Ended, Setup, World
+from headwater.testing.simulation.world import Ended, Setup, Worked, World
 
 Workloads = Callable[[int], Workload]
+WORKLOADS: Final[Mapping[Worked, Workloads]] = {"log": LogWorkload, "runs": RunWorkload}
 _MOST_RUNS = 60
 _LINES = 24
 _STEPS = 8
@@ -72,14 +75,18 @@ def command(setup: Setup, mutant: str | None = None) -> str:
     """What replays a seed."""
     planted = f" --mutant {mutant}" if mutant else ""
     where = f" --url {redacted(setup.url)}" if setup.url else ""
-    return f"headwater simulate --seed {setup.seed} --mode {setup.mode} --storage {setup.storage}{where}{planted}"
+    what = "" if setup.workload == "log" else f" --workload {setup.workload}"
+    return (
+        f"headwater simulate --seed {setup.seed} --mode {setup.mode} --storage {setup.storage}{what}{where}{planted}"
+    )
 
 
 def simulate(
-    setup: Setup, *, workload: Workloads = LogWorkload, mutant: str | None = None, shorten: bool = True
+    setup: Setup, *, workload: Workloads | None = None, mutant: str | None = None, shorten: bool = True
 ) -> Ended:
     """Live through one seed; raises `SimulationFailure`."""
-    with MUTANTS[mutant].planted() if mutant else nullcontext():
+    workload = workload or WORKLOADS[setup.workload]
+    with mutants_of(setup.workload)[mutant].planted() if mutant else nullcontext():
         faults = plan(setup, workload)
         ended = _live(setup, workload, faults)
         if isinstance(ended, Ended):
@@ -91,9 +98,14 @@ def simulate(
         raise SimulationFailure(setup, ended, left, len(faults), mutant)
 
 
-def plan(setup: Setup, workload: Workloads = LogWorkload) -> list[Fault]:
+def mutants_of(workload: Worked) -> Mapping[str, Mutant]:
+    """The bugs that a workload must find."""
+    return ENGINE_MUTANTS if workload == "runs" else MUTANTS
+
+
+def plan(setup: Setup, workload: Workloads | None = None) -> list[Fault]:
     """The faults that a seed draws."""
-    work = workload(setup.seed)
+    work = (workload or WORKLOADS[setup.workload])(setup.seed)
     return draw_faults(setup.seed, work.processes, work.seconds, remote=setup.storage != "sqlite")
 
 

@@ -31,6 +31,7 @@ from headwater.testing.simulation.wire import Attempts, Embedded, Remote
 from headwater.testing.simulation.workload import Node, Workload
 
 Mode = Literal["fifo", "shuffled"]
+Worked = Literal["log", "runs"]
 _PATIENCE = 180.0
 _LOOK = 0.25
 
@@ -44,6 +45,7 @@ class Setup:
     storage: Kept = "memory"
     url: str | None = field(default=None, repr=False)
     """The database, for `postgres`. It is emptied."""
+    workload: Worked = "log"
 
 
 @dataclass(frozen=True, slots=True)

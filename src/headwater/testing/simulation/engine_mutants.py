@@ -1,0 +1,301 @@
+"""Bugs to plant into the engine, to see whether the runs workload finds them (see `mutants`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from headwater.engine import remote, timers
+from headwater.engine.active import ActiveRun
+from headwater.engine.engine import Engine
+from headwater.engine.local import LocalSteps
+from headwater.engine.membership import Membership
+from headwater.engine.notes import Notes
+from headwater.engine.outbox import Outbox
+from headwater.errors import FenceLost, KeyTaken, RowGone
+from headwater.log.memory import MemoryBackend
+from headwater.log.port import Call
+from headwater.log.side import ClearDue, ClearReady, Fence, GiveKey, SideRow
+from headwater.runs import creation, sending
+from headwater.runs import events as run
+from headwater.testing.simulation.backend import SimulatedBackend
+from headwater.testing.simulation.mutants import Mutant, Patch
+
+
+def _nothing(key: str) -> SideRow:
+    return GiveKey(f"nothing {key}", "nobody", missing_ok=True)
+
+
+# Owning
+
+
+def _release_blindly(_: Any) -> Callable[..., Any]:
+    async def mutated(backend: Any, tenant: str, key: str, epoch: int, wakes: int) -> bool:
+        fence = backend._rows.fenced.get((tenant, key))
+        if fence is None or fence.epoch != epoch:
+            return False
+        fence.holder, fence.seen = None, fence.wakes
+        return True
+
+    return mutated
+
+
+def _write_without_fence(append: Any) -> Callable[..., Any]:
+    async def mutated(backend: Any, shard: int, calls: Sequence[Call]) -> Any:
+        return await append(backend, shard, [_without_fences(call) for call in calls])
+
+    return mutated
+
+
+def _without_fences(call: Call) -> Call:
+    writes = [w._replace(side=tuple(r for r in w.side if not isinstance(r, Fence))) for w in call.writes]
+    return call._replace(writes=tuple(writes))
+
+
+def _go_on_after_fence_lost(refused: Any) -> Callable[..., Any]:
+    def mutated(active: Any, out: Any, error: BaseException) -> None:
+        if isinstance(error, FenceLost) and active.epoch < 50:
+            active.epoch += 1
+            active._write(out)
+        else:
+            refused(active, out, error)
+
+    return mutated
+
+
+def _keep_epoch_when_taken(take: Any) -> Callable[..., Any]:
+    async def mutated(backend: Any, *args: Any, **more: Any) -> Any:
+        taken = await take(backend, *args, **more)
+        for one in taken:
+            backend._rows.fenced[one.tenant, one.key].epoch -= 1
+        return [one._replace(epoch=one.epoch - 1) for one in taken]
+
+    return mutated
+
+
+def _keep_epoch_when_swept(sweep: Any) -> Callable[..., Any]:
+    async def mutated(backend: Any, *args: Any, **more: Any) -> Any:
+        fences = backend._rows.fenced
+        before = {key: fence.epoch for key, fence in fences.items()}
+        swept = await sweep(backend, *args, **more)
+        for key, epoch in before.items():
+            fences[key].epoch = epoch
+        return swept
+
+    return mutated
+
+
+def _own_what_is_there(existing: Any) -> Callable[..., Any]:
+    async def mutated(log: Any, new: Any) -> Any:
+        return (await existing(log, new))._replace(owned=True)
+
+    return mutated
+
+
+def _never_begin_anew(_: Any) -> Callable[..., Any]:
+    async def mutated(members: Any) -> None:
+        members._freed()
+
+    return mutated
+
+
+# Events in
+
+
+def _ignore_gaps(advance: Any) -> Callable[..., Any]:
+    def mutated(active: Any) -> None:
+        if active._inbox and not active.gone:
+            active.version = max(active.version, min(active._inbox) - 1)
+        advance(active)
+
+    return mutated
+
+
+def _lose_failed_fetches(fetch: Any) -> Callable[..., Any]:
+    async def mutated(engine: Any) -> None:
+        try:
+            await fetch(engine)
+        except Exception:
+            for active in engine._to_fetch.values():
+                active.fetching -= 1
+            engine._to_fetch = {}
+            raise
+
+    return mutated
+
+
+def _evict_while_fetching(_: Any) -> Any:
+    def mutated(active: Any) -> bool:
+        return active.version > 0 and not (
+            active._tasks or active._flying or active._outbox.events or active._inbox or active._waiting
+        )
+
+    return property(mutated)
+
+
+def _apply_before_durable(finish: Any) -> Callable[..., Any]:
+    def mutated(active: Any, note: Any, event: Any, extra: Any = None) -> None:
+        finish(active, note, event, extra)
+        active.execution.deliver(event, active.host.now_us())
+        active._go_on()
+
+    return mutated
+
+
+# Writes out
+
+
+def _drop_after_a_race(refused: Any) -> Callable[..., Any]:
+    def mutated(active: Any, out: Any, error: BaseException) -> None:
+        if isinstance(error, KeyTaken | RowGone):
+            active._flying = None
+            active._go_on()
+        else:
+            refused(active, out, error)
+
+    return mutated
+
+
+def _clean_up_when_dropped(drop: Any) -> Callable[..., Any]:
+    def mutated(active: Any) -> None:
+        root = active.execution._root
+        if not active.gone and root is not None and not root.done():
+            active.execution.loop.turn(root.cancel)
+            active._go_on()
+        drop(active)
+
+    return mutated
+
+
+def _forget_waits(take: Any) -> Callable[..., Any]:
+    def mutated(notes: Any, event: Any) -> bool:
+        return False if isinstance(event, run.WaitCreated) else take(notes, event)
+
+    return mutated
+
+
+def _never_show(_: Any) -> Callable[..., Any]:
+    def mutated(*_: Any) -> None:
+        pass
+
+    return mutated
+
+
+# Steps, timers and payloads
+
+
+def _restart_at_most_once(execute: Any) -> Callable[..., Any]:
+    async def mutated(local: Any, active: Any, note: Any, step: Any) -> None:
+        note.begun = True
+        await execute(local, active, note, step)
+
+    return mutated
+
+
+def _fire_cancelled_timers(_: Any) -> Callable[..., Any]:
+    def mutated(key: str) -> SideRow:
+        return ClearDue(key, missing_ok=True)
+
+    return mutated
+
+
+def _need_no_key(_: Any) -> Callable[..., Any]:
+    def mutated(key: str, _: str) -> SideRow:
+        return _nothing(key)
+
+    return mutated
+
+
+def _leave_no_mark(_: Any) -> Callable[..., Any]:
+    def mutated(key: str, needed: bool = False) -> SideRow:  # noqa: FBT001, FBT002 - stands for Wake
+        return _nothing(key)
+
+    return mutated
+
+
+def _end_any_claim(_: Any) -> Callable[..., Any]:
+    def mutated(queue: str, key: str, claim: int) -> SideRow:
+        return ClearReady(queue, key, missing_ok=True)
+
+    return mutated
+
+
+_ALL = (
+    Mutant(
+        "released-blindly",
+        "a run is let go though a mark has come",
+        (Patch(MemoryBackend, "release", _release_blindly),),
+    ),
+    Mutant(
+        "no-fence", "the owner's writes name no epoch", (Patch(SimulatedBackend, "append", _write_without_fence),)
+    ),
+    Mutant(
+        "fence-lost-ignored",
+        "who has lost a run goes on with it",
+        (Patch(ActiveRun, "_refused", _go_on_after_fence_lost),),
+    ),
+    Mutant(
+        "epoch-kept",
+        "a run changes hands without a new epoch",
+        (
+            Patch(MemoryBackend, "take", _keep_epoch_when_taken),
+            Patch(MemoryBackend, "sweep", _keep_epoch_when_swept),
+        ),
+    ),
+    Mutant(
+        "begun-unowned", "a start begins a run that was there", (Patch(creation, "_existing", _own_what_is_there),)
+    ),
+    Mutant(
+        "lost-answer-ignored",
+        "a worker that lost an answer, or its lease, goes on under its name",
+        (Patch(Membership, "begin_anew", _never_begin_anew),),
+    ),
+    Mutant(
+        "gap-ignored",
+        "own events are delivered before others' that stand before them",
+        (Patch(ActiveRun, "_advance", _ignore_gaps),),
+    ),
+    Mutant(
+        "fetch-forgotten",
+        "a mark counts as seen though reading on has failed",
+        (Patch(Engine, "_fetch", _lose_failed_fetches),),
+    ),
+    Mutant(
+        "evicted-while-reading",
+        "a run is let go while what woke it is being read",
+        (Patch(ActiveRun, "quiet", _evict_while_fetching),),
+    ),
+    Mutant(
+        "applied-too-early",
+        "the code gets a result before it is durable",
+        (Patch(ActiveRun, "_finish", _apply_before_durable),),
+    ),
+    Mutant(
+        "race-drops-outbox",
+        "after a known race nothing of the write is written again",
+        (Patch(ActiveRun, "_refused", _drop_after_a_race),),
+    ),
+    Mutant(
+        "clean-up-when-evicted", "letting a run go cancels it", (Patch(ActiveRun, "drop", _clean_up_when_dropped),)
+    ),
+    Mutant("waits-forgotten", "the owner does not note waits", (Patch(Notes, "take", _forget_waits),)),
+    Mutant("list-not-kept", "the list of runs is not written", (Patch(Outbox, "show", _never_show),)),
+    Mutant(
+        "once-again",
+        "a step that may run at most once is started again",
+        (Patch(LocalSteps, "execute", _restart_at_most_once),),
+    ),
+    Mutant(
+        "timer-fires-cancelled",
+        "a timer fires without its due row",
+        (Patch(timers, "ClearDue", _fire_cancelled_timers),),
+    ),
+    Mutant("payload-unguarded", "a payload needs no open hook", (Patch(sending, "NeedKey", _need_no_key),)),
+    Mutant("payload-wakes-nobody", "a payload leaves no mark", (Patch(sending, "Wake", _leave_no_mark),)),
+    Mutant(
+        "any-claim-ends",
+        "a queued step's result is taken from whoever comes",
+        (Patch(remote, "ClearReady", _end_any_claim),),
+    ),
+)
+ENGINE_MUTANTS: Mapping[str, Mutant] = {mutant.name: mutant for mutant in _ALL}

@@ -1,0 +1,17 @@
+"""A little of the storm over runs; `make chaos` lets it blow for longer."""
+
+import pytest
+
+from tests.chaos.run_storm import storm
+from tests.chaos.storm import PLACES
+
+SECONDS = 15
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("place", PLACES)
+async def test_every_run_ends_right_whatever_is_killed(place: str) -> None:
+    happened = await storm(place, SECONDS, seed=1)
+    assert happened["runs"] > 20
+    assert happened["kill"] > 0
