@@ -85,10 +85,12 @@ class Waiting:
             self.has_ended(tenant, run, ended)
 
     async def _follow(self) -> None:
-        after = await self._log.head()
-        self._following.set()
+        after = None
         while True:
             try:
+                if after is None:
+                    after = await self._log.head()
+                    self._following.set()
                 async for page in self._log.pages(
                     after, follow=True, stream_types=(STREAM_TYPE,), types=_ENDS
                 ):

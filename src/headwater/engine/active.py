@@ -25,6 +25,7 @@ takes them along. What hands out a hook's token must not be faster than the hook
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
@@ -73,11 +74,15 @@ class ActiveRun:
         self.notes = Notes()
         self.suspect = False
         self.idle_since = 0.0
+        self.lingers = False
         self.gone = False
+        self.lingers = False
         self.fetching = 0
         """How often its stream is being read on."""
         self._inbox: dict[int, tuple[Event, int, bool]] = {}
         """Events by version, with their time, and whether they are our own."""
+        self._asked: deque[Command] = deque()
+        """What the code has asked for and is not in the outbox yet."""
         self._outbox = Outbox(stream)
         self._flying: Outbox | None = None
         self._tasks: dict[int, asyncio.Task[None]] = {}
@@ -98,6 +103,7 @@ class ActiveRun:
             or self._outbox.events
             or self._inbox
             or self._waiting
+            or self._asked
         )
 
     @property
@@ -206,14 +212,23 @@ class ActiveRun:
     def _go_on(self) -> None:
         """Turn what the code has asked for into writes, and send what can be sent."""
         commands, self.execution.commands = self.execution.commands, []
-        for command in commands:
-            self._record(command)
+        self._asked += commands
+        while self._asked:
+            if self._takes_back(self._asked[0]):
+                if self._flying is not None:
+                    return  # what follows is for the write after the next
+                self.flush()
+            self._record(self._asked.popleft())
         if self.execution.outcome is not None and not self.notes.ended:
             self.notes.ended = True
             self._end(self.execution.outcome.event)
         self._send()
 
     # Writes out
+
+    def _takes_back(self, command: Command) -> bool:
+        """Whether a token is asked for that the outbox gives back: one write cannot do both."""
+        return isinstance(command, NewHook) and self._outbox.gives_back(command.token)
 
     def _record(self, command: Command) -> None:  # noqa: PLR0912 - one for each kind
         out = self._outbox
@@ -342,6 +357,7 @@ class ActiveRun:
             task.cancel()
         self._tasks.clear()
         self._waiting.clear()
+        self._asked.clear()
         self.execution.evict()
 
     def flush(self) -> None:

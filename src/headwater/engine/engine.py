@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import suppress
@@ -103,7 +104,7 @@ class Engine:
         )
         self._timers = Timers(log, self.now_us, self._has_fired, min(1.0, options.lease / 4))
         self._attention = asyncio.Event()
-        self._lingering: list[ActiveRun] = []
+        self._lingering: deque[tuple[float, ActiveRun]] = deque()
         self._to_fetch: dict[tuple[str, str], ActiveRun] = {}
         self._fetch_wanted = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -296,7 +297,7 @@ class Engine:
             workflow = self._labels.get(rows.label_of(created.workflow, created.workflow_version))
             if workflow is None:
                 continue
-            if claimed.trial == 1 and claimed.deaths < _ALONE and self._alone is not None:
+            if claimed.trial == 1 and 0 < claimed.deaths < _ALONE and self._alone is not None:
                 self._pass(self._try_alone(self._alone, stream))
             else:
                 self._take_up(claimed, stream, workflow, history)
@@ -396,15 +397,31 @@ class Engine:
         return asyncio.get_running_loop().create_task(self._local.execute(active, note, step))
 
     def linger(self, active: ActiveRun) -> None:
+        """Send what a run has to say in a moment, if nothing that is awaited has taken it along by then."""
+        if active.lingers:
+            return
+        active.lingers = True
+        loop = asyncio.get_running_loop()
         if not self._lingering:
-            asyncio.get_running_loop().call_later(_LINGER, self._flush_lingering)
-        self._lingering.append(active)
+            loop.call_later(_LINGER, self._look_at_lingering)
+        self._lingering.append((loop.time(), active))
 
-    def _flush_lingering(self) -> None:
-        lingering, self._lingering = self._lingering, []
-        for active in lingering:
+    def _look_at_lingering(self) -> None:
+        # A busy loop is late: steps that were begun before this timer was due may not have had their turn yet.
+        asyncio.get_running_loop().call_soon(
+            self._flush_lingering, asyncio.get_running_loop().time() - _LINGER
+        )
+
+    def _flush_lingering(self, until: float) -> None:
+        lingering = self._lingering
+        while lingering and lingering[0][0] <= until:
+            _, active = lingering.popleft()
+            active.lingers = False
             if not active.gone:
                 active.flush()
+        if lingering:
+            loop = asyncio.get_running_loop()
+            loop.call_later(max(0.001, lingering[0][0] + _LINGER - loop.time()), self._look_at_lingering)
 
     def fetch(self, active: ActiveRun) -> None:
         key = (active.stream.tenant, active.run_id)

@@ -64,7 +64,7 @@ class Notes:
             case run.HookCreated(call=call, token=token):
                 self.hooks[call] = token
                 return False
-            case run.HookDisposed(call=call):
+            case run.HookDisposed(call=call) | run.HookConflict(call=call):
                 self.hooks.pop(call, None)
             case run.RunCreated():
                 self.created, self.attributes = event, dict(event.attributes)

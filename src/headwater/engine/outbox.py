@@ -118,6 +118,10 @@ class Outbox:
                 key, str(rows.HookPlace(self.stream.id, call)), missing_ok=True
             )
 
+    def gives_back(self, token: str) -> bool:
+        key = rows.token_key(token)
+        return any(isinstance(row, GiveKey) and row.key == key for row in self._rows.values())
+
     # The run itself
 
     def mark(self, event: Event, emitted: Event | None, stream: Stream | None) -> None:

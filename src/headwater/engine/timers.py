@@ -30,6 +30,8 @@ from headwater.runs.events import WaitCompleted
 Fired = Callable[[str, str, list[tuple[int, Event, int]]], None]
 _BATCH = 1000
 _LONGEST = 1.0
+_SKEW_US = 20_000
+"""By how much this worker may take the database's time wrongly: a wait is looked for until that long after its time."""
 
 
 class Timers:
@@ -49,20 +51,22 @@ class Timers:
     async def run(self) -> None:
         """Fire timers until cancelled."""
         while True:
+            now = self._now_us()  # before the look: what comes due during it is looked for again
             due = await self._log.backend.due(None, _BATCH)
             if due:
                 await self.fire(due)
-            now = self._now_us()
-            while self._times and self._times[0] <= now:
+            while self._times and self._times[0] <= now - _SKEW_US:
                 heapq.heappop(self._times)
             if len(due) < _BATCH:
-                await self._pause(now)
+                await self._pause()
 
-    async def _pause(self, now: int) -> None:
-        until = min(self._poll, (self._times[0] - now) / 1_000_000 if self._times else self._poll, _LONGEST)
+    async def _pause(self) -> None:
+        until = min(self._poll, _LONGEST)
+        if self._times:
+            until = min(until, (self._times[0] - self._now_us()) / 1_000_000)
         self._sooner.clear()
         with suppress(TimeoutError):
-            async with asyncio.timeout(max(until, 0.001)):  # not wait_for, which may swallow a cancellation
+            async with asyncio.timeout(max(until, 0.002)):  # not wait_for, which may swallow a cancellation
                 await self._sooner.wait()
 
     async def fire(self, due: Sequence[DueRow]) -> None:

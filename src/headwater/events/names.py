@@ -26,6 +26,7 @@ def check_name(what: str, name: str) -> str:
     return name
 
 
+@lru_cache(maxsize=8192)
 def check_id(what: str, value: str) -> str:
     """An id: 1 to 512 printable characters, of 1024 bytes at most (indexes cannot hold more)."""
     if not 0 < len(value) <= _MAX_ID or not value.isprintable() or len(value.encode()) > _MAX_BYTES:

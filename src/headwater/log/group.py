@@ -17,6 +17,11 @@ Why it is right.
 - A write that nobody awaits starts no flush of its own: it rides with the next one, or goes after `linger` seconds. So
   a workflow that hands in `step_started` and goes on costs one commit, not two.
 
+- Where the database works in another process (`apart`), the outcomes of a large batch are told in two halves. Who hears
+  the first half goes on and submits; that is sent; and while the database works on it, the second half hears. Else the
+  callers and the database would take turns, each waiting for the other. All of a batch's outcomes are known before
+  any is told, so nothing of the order changes.
+
 Rejected: a task or a lock an event (they cost more than the event); a fixed flush interval (adds latency when idle
 and nothing under load); dropping a cancelled caller's call (it may be on its way already, so cancelling could never
 promise anything).
@@ -34,6 +39,9 @@ from headwater.errors import HeadwaterError, LogClosed, OutcomeUnknown
 from headwater.log.port import BatchRefused, BatchRetry, BatchUnknown, Call, Outcome, Placed
 from headwater.log.prepare import Prepared
 
+_LARGE = 16
+_PASSES = 3
+Told = Sequence[tuple["Pending", Outcome]]
 Flush = Callable[[Sequence[Call]], Awaitable[Sequence[Outcome]]]
 
 
@@ -59,9 +67,17 @@ class GroupCommit:
     """The queue of one shard and the one flush that empties it."""
 
     def __init__(
-        self, flush: Flush, *, max_bytes: int, max_calls: int, linger: float, capacity: int, random: Random
+        self,
+        flush: Flush,
+        *,
+        max_bytes: int,
+        max_calls: int,
+        linger: float,
+        capacity: int,
+        random: Random,
+        apart: bool = False,
     ) -> None:
-        self._flush = flush
+        self._flush, self._apart = flush, apart
         self._max_bytes, self._max_calls = max_bytes, max_calls
         self._linger, self._capacity, self._random = linger, capacity, random
         self._queue: deque[Pending] = deque()
@@ -126,21 +142,36 @@ class GroupCommit:
         self._queue.clear()
 
     async def _run(self) -> None:
+        untold: Told = ()
         try:
             while self._queue and self._wanted:
                 batch = self._in_flight = self._take()
                 self._wanted = bool(self._queue)
-                for pending, outcome in zip(batch, await self._settle(batch), strict=True):
-                    if isinstance(outcome, Placed):
-                        if not pending.future.done():
-                            pending.future.set_result(outcome)
-                    else:
-                        _fail(pending, outcome)
+                outcomes = await self._settle_while_telling(batch, untold)
+                untold = tuple(zip(batch, outcomes, strict=True))
                 self._in_flight = ()
+                if self._apart and len(untold) >= _LARGE:
+                    half = len(untold) // 2
+                    _tell(untold[:half])
+                    untold = untold[half:]
+                    for _ in range(_PASSES):
+                        await asyncio.sleep(0)
+                if not (self._queue and self._wanted):
+                    _tell(untold)
+                    untold = ()
         finally:
+            _tell(untold)
             self._task = None
         if self._queue and self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(self._linger, self.start)
+
+    async def _settle_while_telling(self, batch: Sequence[Pending], untold: Told) -> Sequence[Outcome]:
+        """Send a batch, and tell those who wait for the one before while it is on its way."""
+        if not self._apart or not untold:
+            _tell(untold)
+            return await self._settle(batch)
+        asyncio.get_running_loop().call_soon(_tell, untold)
+        return await self._settle(batch)
 
     def _take(self) -> list[Pending]:
         """The longest prefix of the queue that may go together."""
@@ -206,6 +237,15 @@ def _unknown(pending: Pending, error: HeadwaterError) -> OutcomeUnknown:
     unknown = OutcomeUnknown(event_ids=_ids(pending))
     unknown.__cause__ = error
     return unknown
+
+
+def _tell(outcomes: Told) -> None:
+    """Each caller its outcome; those who know already are passed over."""
+    for pending, outcome in outcomes:
+        if not isinstance(outcome, Placed):
+            _fail(pending, outcome)
+        elif not pending.future.done():
+            pending.future.set_result(outcome)
 
 
 def _fail(pending: Pending, error: HeadwaterError) -> None:

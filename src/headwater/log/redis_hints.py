@@ -30,7 +30,7 @@ import socket
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from random import Random
-from typing import Any, Final
+from typing import Any, Final, cast
 from uuid import UUID, uuid4
 
 from headwater.errors import NotSupported, SettingRefused
@@ -92,7 +92,13 @@ class RedisHints:
         if asyncio.get_running_loop().time() < self._tell_again_at:
             return
         said = {"at": say(shard, position)}
-        if not await self._try("telling", lambda: self._writer.xadd(self._stream, said, maxlen=_KEPT)):
+
+        def add() -> Awaitable[object]:  # where there is no stream, nobody listens
+            return cast(
+                Awaitable[object], self._writer.xadd(self._stream, said, maxlen=_KEPT, nomkstream=True)
+            )
+
+        if not await self._try("telling", add):
             self._tell_again_at = asyncio.get_running_loop().time() + _LONGEST_PAUSE
 
     # Hearing

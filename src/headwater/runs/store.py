@@ -113,7 +113,8 @@ class Runs(RunReader):
         """Ask a run to end. Its owner ends it, after clean-up; one that nobody executes is cancelled at once."""
         fences = await self.log.backend.fences(tenant, [fence_key(run)])
         if not fences or is_legacy(spec_of_label(fences[0].label)):
-            await self._cancel_without_events(run, tenant)
+            if not await self._cancel_without_events(run, tenant):
+                await self.cancel(run, tenant, reason, actor)  # it was created while we looked
             return
         check_spec(run, spec_of_label(fences[0].label))
         if fences[0].holder is None and await self._cancel_at_once(fences[0], run, tenant, reason, actor):
@@ -156,19 +157,21 @@ class Runs(RunReader):
             return False
         return True
 
-    async def _cancel_without_events(self, run: str, tenant: str) -> None:
-        """A run without a fence has ended, or is a legacy one, of which only the rows are changed."""
+    async def _cancel_without_events(self, run: str, tenant: str) -> bool:
+        """A run without a fence has ended, or is a legacy one, of which only the rows are changed. False: neither."""
         if is_legacy(await self.spec(run, tenant)):
             state = await self.get(run, tenant)
             if not state.finished:
                 await self.log.append(Write(run_stream(run, tenant), rows=_end_rows(state)))
-                return
-        await self._check_not_ended_otherwise(run, tenant)
+                return True
+        return await self._check_not_ended_otherwise(run, tenant)
 
-    async def _check_not_ended_otherwise(self, run: str, tenant: str) -> None:
+    async def _check_not_ended_otherwise(self, run: str, tenant: str) -> bool:
+        """Refuse a run that has ended in another way; whether it has ended at all."""
         ended = await self.outcome(run, tenant)
         if ended is not None and not isinstance(ended, RunCancelled):
             raise RunFinished(run, ended.type.removeprefix("run_"))
+        return ended is not None
 
 
 def _end_rows(state: RunState) -> list[SideRow]:

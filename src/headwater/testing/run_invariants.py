@@ -2,8 +2,8 @@
 
 I3  at most one result per run and step, one end per wait, hook and run; every stream of a run folds legally
 I4  the list of runs equals the fold of the log
-I5  every unfinished run has an owner, a wake mark, a timer, an open hook, a ready row or a claimed remote step, is held,
-    or waits for a child; what is open has its row, and no row is left of what has ended
+I5  every unfinished run has an owner, a wake mark, a timer, an open hook, a ready row or a claimed remote step, is
+    held, or waits for a child; what is open has its row, and no row is left of what has ended
 and, given the code: every run replays from its history without divergence, and asks for nothing that it has not.
 
 `check_runs` reads everything, and expects that nobody writes meanwhile: it is for tests, simulations and drills.
@@ -14,11 +14,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, TypeVar
 
 from headwater.app.workflows import Workflow
 from headwater.errors import HeadwaterError, IllegalEvent, NonDeterminismError
 from headwater.events.clock import to_us
+from headwater.events.model import type_name
 from headwater.log.log import Log
 from headwater.log.ownership import EntryRow
 from headwater.log.port import DueRow, FenceRow, HeldKey, ReadyRow
@@ -53,7 +55,10 @@ class _Run:
     ready: dict[int, ReadyRow] = field(default_factory=dict[int, ReadyRow])
 
     def broken(self, name: str, what: str, **facts: Any) -> InvariantBroken:
-        last = [f"{f.version} {f.event.type} {getattr(f.event, 'call', '')}".strip() for f in self.facts[-12:]]
+        last = [
+            f"{f.version} {type_name(type(f.event))} {getattr(f.event, 'call', '')}".strip()
+            for f in self.facts[-12:]
+        ]
         return InvariantBroken(name, what, run=self.id, **facts, last=last)
 
 
@@ -81,7 +86,7 @@ async def check_runs(
         for one in runs.values():
             workflow = workflows.get((one.state.workflow, one.state.workflow_version))
             if workflow is not None and workflow.name not in may_diverge:
-                await _outside_of_tasks(lambda one=one, workflow=workflow: _check_replay(one, workflow))
+                await _outside_of_tasks(partial(_check_replay, one, workflow))
 
 
 async def _read(log: Log) -> dict[tuple[str, str], _Run]:
@@ -124,7 +129,7 @@ def _check_once(one: _Run) -> None:
         for fact in one.facts:
             if isinstance(fact.event, run.RunContinued):
                 generation = fact.event.generation
-            if fact.event.type in kinds:
+            if type_name(type(fact.event)) in kinds:
                 key = (generation, getattr(fact.event, "call", None))
                 if key in seen:
                     what = f"more than one {' or '.join(kinds)}"
@@ -214,7 +219,9 @@ def _check_open(one: _Run) -> None:
         raise one.broken("I5", "the keys of a run are not its open hooks", rows=one.keys, hooks=hooks)
     queued = {c for c, s in state.steps.items() if s.queue is not None and s.status in {"pending", "running"}}
     if set(one.ready) != queued:
-        raise one.broken("I5", "the ready rows of a run are not its queued steps", rows=one.ready, queued=queued)
+        raise one.broken(
+            "I5", "the ready rows of a run are not its queued steps", rows=one.ready, queued=queued
+        )
 
 
 # Replay
@@ -230,13 +237,17 @@ def _check_replay(one: _Run, workflow: Workflow[..., Any]) -> None:
                 execution.check_end(fact.event)
                 ended = True
                 break
-            unheard = isinstance(fact.event, run.RunHeld) or (unheard and not isinstance(fact.event, run.RunReleased))
+            unheard = isinstance(fact.event, run.RunHeld) or (
+                unheard and not isinstance(fact.event, run.RunReleased)
+            )
             execution.deliver(fact.event, fact.recorded_us)
         if ended and execution.commands and not unheard:
             asked = [str(command) for command in execution.commands]
             raise one.broken("replay", "a replay asks for what the run has not", asked=asked)
     except NonDeterminismError as error:
-        raise one.broken("replay", "a run does not replay", workflow=workflow.name, error=str(error)) from error
+        raise one.broken(
+            "replay", "a run does not replay", workflow=workflow.name, error=str(error)
+        ) from error
     except HeadwaterError as error:
         raise one.broken("replay", "a run cannot be replayed", error=repr(error)) from error
     finally:

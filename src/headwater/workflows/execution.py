@@ -22,15 +22,12 @@ Letting a run go marks it dead before its coroutines are closed: whatever clean-
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Coroutine, Iterable
 from contextvars import Context
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from pathlib import Path
 from random import Random
-from types import FrameType
 from typing import Any, Final, TypeVar, cast
 from uuid import UUID
 
@@ -50,11 +47,10 @@ from headwater.runs import events as run
 from headwater.workflows.calls import RunHook, StepCall
 from headwater.workflows.commands import Command, EndHook, EndStep, EndWait, Mark, NewHook, NewStep, NewWait
 from headwater.workflows.failures import describe, rebuild
-from headwater.workflows.frames import frame
 from headwater.workflows.loop import RunLoop, Timer
+from headwater.workflows.matching import is_same, line_of_code, say, words
 
 T = TypeVar("T")
-_OURS: Final = (str(Path(__file__).parents[1]), str(Path(asyncio.__file__).parent), contextlib.__file__)
 _PATIENCE: Final = 100
 
 
@@ -184,7 +180,7 @@ class Execution:
 
     def _check_asked(self, event: Event, call: int) -> None:
         if call > self._calls:
-            raise NonDeterminismError(call, _say(event), "nothing", f"after {self._calls} calls")
+            raise NonDeterminismError(call, say(event), "nothing", f"after {self._calls} calls")
 
     # Turns
 
@@ -335,8 +331,8 @@ class Execution:
             raise self.loop.failure
         call = self._calls + 1
         recorded = self._recorded.pop(call, None)
-        if recorded is not None and not _is_same(recorded, kind, name):
-            error = NonDeterminismError(call, _say(recorded), _words(kind, name), line_of_code(asked))
+        if recorded is not None and not is_same(recorded, kind, name):
+            error = NonDeterminismError(call, say(recorded), words(kind, name), line_of_code(asked))
             self.loop.failure = error
             raise error
         self._calls = call
@@ -357,48 +353,3 @@ def _resolve(future: asyncio.Future[Any], load: Callable[[Any], Any], output: An
         future.set_exception(error)
     else:
         future.set_result(result)
-
-
-def _is_same(recorded: Event, kind: type[Event], name: str) -> bool:
-    match recorded:
-        case run.StepCreated() | run.EventEmitted() | run.RunStateChanged():
-            return type(recorded) is kind and recorded.name == name
-        case run.HookCreated() | run.HookConflict():
-            return kind is run.HookCreated and recorded.token == name
-        case _:
-            return type(recorded) is kind
-
-
-def _say(event: Event) -> str:
-    match event:
-        case run.HookCreated(token=token) | run.HookConflict(token=token):
-            return _words(run.HookCreated, token)
-        case run.StepCreated(name=name) | run.EventEmitted(name=name) | run.RunStateChanged(name=name):
-            return _words(type(event), name)
-        case _:
-            return _words(type(event), "")
-
-
-_WORDS: Final[dict[type[Event], str]] = {
-    run.StepCreated: "a call of step {!r}",
-    run.WaitCreated: "a wait",
-    run.HookCreated: "a hook with token {!r}",
-    run.EventEmitted: "the event {!r}",
-    run.RunStateChanged: "a change of {!r}",
-    run.AttributesSet: "a change of attributes",
-}
-
-
-def _words(kind: type[Event], name: str) -> str:
-    return _WORDS[kind].format(name)
-
-
-def line_of_code(asked: StepCall[Any] | None = None) -> str:
-    """The line of the user's code that is running, else the one that made the call."""
-    running: FrameType | None = frame(2)
-    while running is not None and running.f_code is not RunLoop.turn.__code__:
-        code = running.f_code
-        if not code.co_filename.startswith(_OURS):
-            return f"{code.co_filename}:{running.f_lineno} in {code.co_name}"
-        running = running.f_back
-    return asked.where if asked is not None else "a timer of the workflow"

@@ -74,6 +74,7 @@ class RunTask(asyncio.Task[T]):
     def __init__(self, serial: int, coro: Any, **options: Any) -> None:
         self.serial = serial
         super().__init__(coro, **options)
+        self._log_destroy_pending = False  # the run's end cancels what is left; else its process is gone
         _unregister_task(self)
 
     def __hash__(self) -> int:

@@ -19,7 +19,8 @@ from headwater.events.model import Event
 from headwater.runs import events as run
 from headwater.runs.history_file import History
 from headwater.workflows.calls import StepCall
-from headwater.workflows.execution import Execution, line_of_code
+from headwater.workflows.execution import Execution
+from headwater.workflows.matching import line_of_code
 
 _SHOWN = 200
 

@@ -96,14 +96,14 @@ async def _tail(session: Session, run: str, tenant: str, *, data: bool) -> None:
         flush()
         if not printer.last:
             raise RunNotFound(run, tenant)
-        if printer.ended:
+        if printer.has_ended():
             return
         async for page in log.pages(behind, follow=True, tenant=tenant, stream_types=(STREAM_TYPE,)):
             for recorded in page.events:
                 if recorded.stream.id == run and recorded.version > printer.last:
                     printer.print(recorded)
             flush()
-            if printer.ended:
+            if printer.has_ended():
                 return
 
 
@@ -126,12 +126,16 @@ class Printer:
         self._session, self._log = session, log
         self._lines = Lines(data=data)
         self.last = 0
-        self.ended = False
+        self._ended = False
+
+    def has_ended(self) -> bool:
+        """Whether the run's end was printed."""
+        return self._ended
 
     def print(self, recorded: Recorded) -> None:
         self.last = recorded.version
         event = run_event(recorded)
-        self.ended = self.ended or isinstance(event, RunEnd)
+        self._ended = self._ended or isinstance(event, RunEnd)
         if self._session.as_json:
             say_json(event_json(self._log, recorded))
         else:

@@ -41,8 +41,8 @@ class Lines:
                 self._names[call] = f"{event.workflow} {event.run}"
             case _:
                 pass
-        name = self._names.get(call)
-        return f"{call} {plain(name)}" if name else str(call)
+        known = self._names.get(call)
+        return f"{call} {plain(known)}" if known else str(call)
 
 
 def _colour(event: run.RunEvent) -> Colour:

@@ -17,7 +17,7 @@ from headwater.cli.session import run as run_
 from headwater.client import Client
 from headwater.client.handle import RunEnd
 from headwater.log.log import Log
-from headwater.runs.events import RunCancelled, RunCompleted, RunFailed
+from headwater.runs.events import RunCompleted, RunFailed
 from headwater.runs.rows import DEFAULT_TENANT, label_of
 
 
@@ -65,13 +65,12 @@ def say_end(session: Session, run: str, end: RunEnd) -> None:
     if session.as_json:
         say_json(said)
         raise typer.Exit(Exit.OK if isinstance(end, RunCompleted) else Exit.PROBLEM)
-    match end:
-        case RunCompleted(output=output):
-            say(plain_lines(json.dumps(output, indent=2, ensure_ascii=False)))
-            raise typer.Exit(Exit.OK)
-        case RunFailed(error=error):
-            text = f"run {run} failed: {error.type}: {error.message}"
-        case RunCancelled(reason=reason):
-            text = f"run {run} was cancelled{f': {reason}' if reason else ''}"
+    if isinstance(end, RunCompleted):
+        say(plain_lines(json.dumps(end.output, indent=2, ensure_ascii=False)))
+        raise typer.Exit(Exit.OK)
+    if isinstance(end, RunFailed):
+        text = f"run {run} failed: {end.error.type}: {end.error.message}"
+    else:
+        text = f"run {run} was cancelled{f': {end.reason}' if end.reason else ''}"
     sys.stderr.write(f"{ERRORS.paint('error:', 'red')} {plain(text)}\n")
     raise typer.Exit(Exit.PROBLEM)

@@ -10,7 +10,6 @@ from headwater.engine.active import ActiveRun
 from headwater.engine.engine import Engine
 from headwater.engine.local import LocalSteps
 from headwater.engine.membership import Membership
-from headwater.engine.notes import Notes
 from headwater.engine.outbox import Outbox
 from headwater.errors import FenceLost, KeyTaken, RowGone
 from headwater.log.memory import MemoryBackend
@@ -30,7 +29,7 @@ def _nothing(key: str) -> SideRow:
 
 
 def _release_blindly(_: Any) -> Callable[..., Any]:
-    async def mutated(backend: Any, tenant: str, key: str, epoch: int, wakes: int) -> bool:
+    async def mutated(backend: Any, tenant: str, key: str, epoch: int, _: int) -> bool:
         fence = backend._rows.fenced.get((tenant, key))
         if fence is None or fence.epoch != epoch:
             return False
@@ -167,9 +166,9 @@ def _clean_up_when_dropped(drop: Any) -> Callable[..., Any]:
     return mutated
 
 
-def _forget_waits(take: Any) -> Callable[..., Any]:
-    def mutated(notes: Any, event: Any) -> bool:
-        return False if isinstance(event, run.WaitCreated) else take(notes, event)
+def _leave_due_rows(_: Any) -> Callable[..., Any]:
+    def mutated(out: Any, call: int) -> None:
+        out.add(run.WaitCancelled(call=call), urgent=False)
 
     return mutated
 
@@ -207,14 +206,14 @@ def _need_no_key(_: Any) -> Callable[..., Any]:
 
 
 def _leave_no_mark(_: Any) -> Callable[..., Any]:
-    def mutated(key: str, needed: bool = False) -> SideRow:  # noqa: FBT001, FBT002 - stands for Wake
+    def mutated(key: str, **_: Any) -> SideRow:
         return _nothing(key)
 
     return mutated
 
 
 def _end_any_claim(_: Any) -> Callable[..., Any]:
-    def mutated(queue: str, key: str, claim: int) -> SideRow:
+    def mutated(queue: str, key: str, **_: Any) -> SideRow:
         return ClearReady(queue, key, missing_ok=True)
 
     return mutated
@@ -227,7 +226,9 @@ _ALL = (
         (Patch(MemoryBackend, "release", _release_blindly),),
     ),
     Mutant(
-        "no-fence", "the owner's writes name no epoch", (Patch(SimulatedBackend, "append", _write_without_fence),)
+        "no-fence",
+        "the owner's writes name no epoch",
+        (Patch(SimulatedBackend, "append", _write_without_fence),),
     ),
     Mutant(
         "fence-lost-ignored",
@@ -243,7 +244,9 @@ _ALL = (
         ),
     ),
     Mutant(
-        "begun-unowned", "a start begins a run that was there", (Patch(creation, "_existing", _own_what_is_there),)
+        "begun-unowned",
+        "a start begins a run that was there",
+        (Patch(creation, "_existing", _own_what_is_there),),
     ),
     Mutant(
         "lost-answer-ignored",
@@ -276,9 +279,15 @@ _ALL = (
         (Patch(ActiveRun, "_refused", _drop_after_a_race),),
     ),
     Mutant(
-        "clean-up-when-evicted", "letting a run go cancels it", (Patch(ActiveRun, "drop", _clean_up_when_dropped),)
+        "clean-up-when-evicted",
+        "letting a run go cancels it",
+        (Patch(ActiveRun, "drop", _clean_up_when_dropped),),
     ),
-    Mutant("waits-forgotten", "the owner does not note waits", (Patch(Notes, "take", _forget_waits),)),
+    Mutant(
+        "due-row-left",
+        "a wait is cancelled, and its due row stays",
+        (Patch(Outbox, "end_wait", _leave_due_rows),),
+    ),
     Mutant("list-not-kept", "the list of runs is not written", (Patch(Outbox, "show", _never_show),)),
     Mutant(
         "once-again",

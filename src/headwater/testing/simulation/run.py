@@ -76,9 +76,7 @@ def command(setup: Setup, mutant: str | None = None) -> str:
     planted = f" --mutant {mutant}" if mutant else ""
     where = f" --url {redacted(setup.url)}" if setup.url else ""
     what = "" if setup.workload == "log" else f" --workload {setup.workload}"
-    return (
-        f"headwater simulate --seed {setup.seed} --mode {setup.mode} --storage {setup.storage}{what}{where}{planted}"
-    )
+    return f"headwater simulate --seed {setup.seed} --mode {setup.mode} --storage {setup.storage}{what}{where}{planted}"
 
 
 def simulate(

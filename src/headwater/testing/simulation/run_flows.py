@@ -176,6 +176,15 @@ def _declare(app: Headwater, effects: Effects, edition: Callable[[], int]) -> No
         return come
 
     @app.workflow
+    async def asking(n: int) -> list[int]:
+        come: list[int] = []
+        for i in range(n % 3 + 1):
+            come.append(await app.hook(int, token=token_of(app.run_id)))
+            if n % 2:
+                come.append(await work(i))
+        return come
+
+    @app.workflow
     async def rival(n: int) -> list[int]:
         for i in range(3):
             try:
@@ -267,7 +276,7 @@ def _declare(app: Headwater, effects: Effects, edition: Callable[[], int]) -> No
         return [first, await (other(1) if code else work(1)), await work(2, pause(n, 2))]
 
 
-def expected(kind: str, n: int) -> list[list[int]] | None:
+def expected(kind: str, n: int) -> list[list[int]] | None:  # noqa: PLR0911 - one for each kind
     """What a run may return, in the numbers of its steps; None where that depends on what else happened."""
     match kind:
         case "line":

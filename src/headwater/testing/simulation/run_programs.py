@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from itertools import count
 from typing import Any, Final, TypeVar
@@ -12,7 +12,15 @@ from headwater.app import Headwater
 from headwater.client import Client
 from headwater.engine.engine import Ended, Engine
 from headwater.engine.options import EngineOptions
-from headwater.errors import Conflict, HookNotFound, HookTooEarly, RunFinished, RunIdReused, RunNotFound, Trouble
+from headwater.errors import (
+    Conflict,
+    HookNotFound,
+    HookTooEarly,
+    RunFinished,
+    RunIdReused,
+    RunNotFound,
+    Trouble,
+)
 from headwater.log.log import Log
 from headwater.runs.state import RunState
 from headwater.testing.invariants import InvariantBroken
@@ -26,7 +34,9 @@ _RESUMES: Final = 3
 _NOT_TAKEN: Final = (HookNotFound, HookTooEarly, RunFinished, RunNotFound)
 
 
-def engine_of(node: Node, app: Headwater, log: Log, options: EngineOptions, ended: Ended | None = None) -> Engine:
+def engine_of(
+    node: Node, app: Headwater, log: Log, options: EngineOptions, ended: Ended | None = None
+) -> Engine:
     """The real engine, with the world's time, chance and names."""
     names = node.disk.setdefault("names", count(1))
     return Engine(
@@ -76,25 +86,25 @@ class ClientProgram:
         operations: int,
         pace: float,
         runs: int,
+        kinds: Sequence[str],
         embedded: EngineOptions | None,
     ) -> None:
         self.node, self.flows, self.promises = node, flows, promises
         self._chance, self._operations, self._pace, self._runs = node.random, operations, pace, runs
+        self._kinds = kinds
         self._mine: dict[str, tuple[str, int]] = node.disk.setdefault("mine", {})
         self._over: set[str] = node.disk.setdefault("over", set())
         self._numbers = node.disk.setdefault("numbers", count(1_000_000 * int(node.name[1:])))
         self._tasks: list[asyncio.Task[None]] = []
 
         async def start(
-            app: Headwater, log: Log, options: EngineOptions | None, *, ended: Ended | None = None
+            app: Headwater, log: Log, options: EngineOptions | None = None, /, *, ended: Ended
         ) -> Engine:
             engine = engine_of(node, app, log, options or EngineOptions(), ended)
             await start_engine(engine)
             return engine
 
-        self._client = Client(
-            flows.app, log=log, worker=embedded is not None, options=embedded, start=start
-        )
+        self._client = Client(flows.app, log=log, worker=embedded is not None, options=embedded, start=start)
 
     async def run(self) -> None:
         async with self._client:
@@ -138,7 +148,7 @@ class ClientProgram:
     def _draw(self) -> str:
         """An id that others may draw too, with what is to be started under it."""
         id = f"r{self._chance.randrange(self._runs)}"
-        kinds = sorted(self.flows.kinds)
+        kinds = self._kinds
         same = self._chance.random() < 0.9
         drawn = int(id[1:]) * 31 + self.node.world.setup.seed
         kind = kinds[drawn % len(kinds)] if same else self._chance.choice(kinds)
@@ -199,7 +209,9 @@ class ClientProgram:
     def _token(self) -> tuple[str, str | None]:
         if self._chance.random() < 0.2:
             return shared_token(self._chance.randrange(SHARED_TOKENS)), None
-        hooked = [id for id, (kind, _) in sorted(self._mine.items()) if kind in {"patient", "inbox"}]
+        hooked = [
+            id for id, (kind, _) in sorted(self._mine.items()) if kind in {"patient", "inbox", "asking"}
+        ]
         id = self._chance.choice(hooked or [f"r{self._chance.randrange(self._runs)}"])
         return token_of(id), self._chance.choice((id, None))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 from headwater.client.handle import RunEnd
 from headwater.events.envelope import Recorded, Stream
@@ -69,8 +70,8 @@ class Promises:
                 raise InvariantBroken(
                     "runs", "an acknowledged run is another", run=id, asked=asked, is_=_input(runs[id])
                 )
-        for id, *asked in self.refused:
-            if _input(runs[id]) == tuple(asked):
+        for id, kind, n in self.refused:
+            if _input(runs[id]) == (kind, n):
                 raise InvariantBroken("runs", "the same start was refused as another", run=id)
 
     def _check_sent(self, streams: Mapping[str, Sequence[Recorded]]) -> None:
@@ -127,7 +128,9 @@ def _check_emitted(runs: Mapping[str, Sequence[run.RunEvent]], said: Sequence[Re
         if isinstance(event, run.EventEmitted) and event.stream is not None
     )
     if there != noted:
-        raise InvariantBroken("runs", "what was emitted is not what was noted", there=there - noted, noted=noted - there)
+        raise InvariantBroken(
+            "runs", "what was emitted is not what was noted", there=there - noted, noted=noted - there
+        )
 
 
 def _check_effects(runs: Mapping[str, Sequence[run.RunEvent]], effects: Sequence[Effect]) -> None:
@@ -157,14 +160,21 @@ def _check_output(id: str, events: Sequence[run.RunEvent], flows: Flows) -> None
     possible = expected(kind, n)
     if isinstance(end, run.RunFailed):
         if possible:
-            raise InvariantBroken("runs", "a run failed that must not", run=id, workflow=kind, error=end.error)
+            raise InvariantBroken(
+                "runs", "a run failed that must not", run=id, workflow=kind, error=end.error
+            )
         return
-    if len(set(end.output)) < len(end.output) and kind not in {"unique", "rival"}:
-        raise InvariantBroken("runs", "a result was applied twice", run=id, workflow=kind, output=end.output)
-    if possible is not None and (numbers := flows.effects.numbers(end.output)) not in possible:
+    output = cast(list[int], end.output)
+    if len(set(output)) < len(output) and kind not in {"unique", "rival"}:
+        raise InvariantBroken("runs", "a result was applied twice", run=id, workflow=kind, output=output)
+    if possible is not None and (numbers := flows.effects.numbers(output)) not in possible:
         raise InvariantBroken(
-            "runs", "a run returned what it cannot", run=id, workflow=kind, returned=numbers, possible=possible
+            "runs",
+            "a run returned what it cannot",
+            run=id,
+            workflow=kind,
+            returned=numbers,
+            possible=possible,
         )
-    own = [flows.effects.done[s - 1] for s in end.output if kind != "inbox" and 0 < s <= len(flows.effects.done)]
-    if kind not in {"patient", "rival"} and any(effect.run != id for effect in own):
+    if possible is not None and any(flows.effects.done[s - 1].run != id for s in output if s > 0):
         raise InvariantBroken("runs", "a run returned another's result", run=id, workflow=kind)

@@ -46,6 +46,8 @@ class RunWorkload:
             close_patience=60.0,
         )
         self._flows = Flows(lambda: 0)
+        kinds = sorted(self._flows.kinds)
+        self._kinds = chance.sample(kinds, chance.choice((1, 2, 4, len(kinds))))
         self._promises = Promises()
         self._programs: dict[str, ClientProgram] = {}
         self._nodes: dict[str, Node] = {}
@@ -69,6 +71,7 @@ class RunWorkload:
                     operations=self._operations,
                     pace=self.seconds / self._operations,
                     runs=self._runs,
+                    kinds=self._kinds,
                     embedded=self._engine if self._embedded else None,
                 )
                 await program.run()
