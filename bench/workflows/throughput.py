@@ -13,6 +13,7 @@ from bench.workflows.places import site, size
 from bench.workflows.processes import MISSING, peer, restate
 from bench.workflows.program import app, ten
 from headwater.client import Client
+from headwater.worker import calm_collector
 
 UNIT = "workflows/s"
 NO_GOAL = "none"
@@ -49,6 +50,7 @@ async def _measure(
         other = await exits.enter_async_context(peer(at.peer))
         third = await exits.enter_async_context(restate(at.restate if goal != NO_GOAL else ""))
         hw = await exits.enter_async_context(app.connect(at.url, worker=True))
+        calm_collector()  # as `headwater worker` and `app.run` do
         warm = await workflows(hw, runs // 4, callers)
         runs = max(20, min(runs, int(warm * scale.seconds * 3)))
         compared = await compare(

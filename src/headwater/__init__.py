@@ -1,6 +1,6 @@
 """Headwater: durable workflows, agents and projections as folds of one typed, append-only log."""
 
-from headwater.app import Headwater, Hook, Step, StepContext, Workflow, current_step
+from headwater.app import Headwater, Hook, Step, Workflow, current_step
 from headwater.client import Client, RunHandle
 from headwater.errors import FatalError, HeadwaterError, RetryableError, StepError
 from headwater.events.envelope import NewEvent, RawEvent, Recorded, Stream
@@ -40,7 +40,6 @@ __all__ = [
     "RetryableError",
     "RunHandle",
     "Step",
-    "StepContext",
     "StepError",
     "Stream",
     "Workflow",

@@ -96,7 +96,8 @@ def run_console(snippet: Snippet) -> None:
         if "notest" in snippet.flags:
             continue
         if arguments[:1] == ["headwater"] and arguments[-1] == "&":
-            BACKGROUND.append(start_command(arguments[1:-1], stdout=subprocess.DEVNULL))
+            nowhere = subprocess.DEVNULL
+            BACKGROUND.append(start_command(arguments[1:-1], stdout=nowhere, stderr=nowhere))
         elif arguments[:1] == ["headwater"]:
             run_command(snippet, command, arguments[1:], expected)
         elif arguments[:1] == ["kill"]:
@@ -109,7 +110,6 @@ def start_command(arguments: list[str], **options: Any) -> subprocess.Popen[str]
     return subprocess.Popen(
         [program, *arguments],
         env={**os.environ, **quiet},
-        stderr=subprocess.STDOUT,
         text=True,
         **options,
     )
@@ -131,13 +131,15 @@ def run_command(snippet: Snippet, command: str, arguments: list[str], expected: 
 
 def try_command(snippet: Snippet, command: str, arguments: list[str], expected: list[str]) -> str | None:
     """What is wrong with what it prints, if anything."""
-    process = start_command(arguments, stdout=subprocess.PIPE)
+    fails = "fails" in snippet.flags
+    errors = subprocess.STDOUT if fails else subprocess.PIPE  # else warnings are not part of the answer
+    process = start_command(arguments, stdout=subprocess.PIPE, stderr=errors)
     try:
-        output = process.communicate(timeout=50)[0]
+        output, said = process.communicate(timeout=50)
     finally:
         process.kill()
-    if (process.returncode != 0) != ("fails" in snippet.flags):
-        return f"`{command}` exited with {process.returncode}:\n{output}"
+    if (process.returncode != 0) != fails:
+        return f"`{command}` exited with {process.returncode}:\n{output}{said or ''}"
     if any(line.strip() for line in expected) and not matches(expected, output):
         wanted = "\n".join(expected)
         return f"`{command}` is shown to print:\n{wanted}\nand printed:\n{output}"

@@ -77,3 +77,16 @@ def test_a_page_is_one_session_with_a_loop(tmp_path: Path) -> None:
 )
 def test_output_is_compared_line_by_line(expected: list[str], output: str, same: bool) -> None:
     assert matches(expected, output) is same
+
+
+def test_a_page_can_keep_a_file_and_end_what_it_began(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(
+        "```python file=tiny.py\nfrom headwater import Headwater\n\napp = Headwater('tiny')\n\n\n"
+        "@app.workflow\nasync def nothing() -> None: ...\n```\n"
+        "```console\n$ headwater worker tiny:app &\n$ headwater run start tiny:app nothing --id r-1\nr-1\n```\n"
+        "```console until\n$ headwater run list\n...completed\n```\n"
+        "```console\n$ kill -9 %1\n```\n"
+    )
+    done = run_session(page, tmp_path)
+    assert done.returncode == 0, done.stdout

@@ -14,6 +14,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -117,8 +118,8 @@ class Users:
             while True:
                 try:
                     await self._persist(
-                        lambda: self._hw.send(token, line, run=token, key=f"{token}/{number}")
-                    )  # noqa: B023
+                        partial(self._hw.send, token, line, run=token, key=f"{token}/{number}")
+                    )
                     break
                 except (HookTooEarly, HookNotFound):
                     await asyncio.sleep(0.1)

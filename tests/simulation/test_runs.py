@@ -16,7 +16,7 @@ from headwater.testing.simulation.world import Mode
 
 MEMORY_SEEDS = 150
 SQLITE_SEEDS = 6
-MOST = 60
+MOST = 300
 SEEDS = (1, 2)
 PROGRAM = """
 import sys

@@ -151,6 +151,9 @@ def _on_signals() -> asyncio.Event:
 
 
 def _run(work: Coroutine[Any, Any, None]) -> None:
+    from headwater.worker.collector import calm_collector
+
+    calm_collector()
     with asyncio.Runner(loop_factory=_fast_loop()) as runner:
         runner.run(work)
 

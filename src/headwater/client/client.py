@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, Self, TypedDict, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, Self, TypedDict, TypeVar, Unpack, cast, overload
 
 from pydantic import TypeAdapter
 
@@ -150,7 +150,7 @@ class Client:
 
         More arguments, or named ones: `hw.start(fulfil.bind(order, express=True))`.
         """
-        bound = workflow if isinstance(workflow, Bound) else _bound(workflow, args)
+        bound = _bound(workflow, args)
         id = how.pop("id", None)
         id = str(self._ids.new()) if id is None else id
         [handle] = await self.start_all({id: bound}, **how)
@@ -258,7 +258,8 @@ class Client:
 
     async def result(self, run: str, timeout: float | None = None) -> Any:
         """The result of a run, as plain JSON; see `handle` for a typed one."""
-        return await self.handle(run).result(timeout)
+        handle: RunHandle[Any] = self.handle(run)
+        return await handle.result(timeout)
 
     async def wait_for(self, run: str, label: str | None, timeout: float | None) -> RunEnd:
         return await self._waiting.wait_for((self.tenant, run), label, timeout)
@@ -285,15 +286,21 @@ def _open(app: Headwater, url: str | None) -> Log:
 
 
 def _bound(workflow: Any, args: tuple[Any, ...]) -> Bound[Any]:
+    if isinstance(workflow, Bound):
+        bound: Bound[Any] = workflow
+        return bound
     if not isinstance(workflow, Workflow):
         raise DeclarationRefused(f"{workflow!r} is no workflow. Declare it with @app.workflow.")
-    return Bound(workflow, args, {})
+    return Bound(cast("Workflow[..., Any]", workflow), args, {})
 
 
 def run_once(app: Headwater, workflow: Workflow[..., R], args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
     """A script's whole life: connect, start, wait, close."""
 
     async def main() -> R:
+        from headwater.worker.collector import calm_collector
+
+        calm_collector()
         async with app.connect(worker=True) as hw:
             run = await hw.start(Bound(workflow, args, kwargs))
             return await run.result()

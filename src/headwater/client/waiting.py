@@ -15,14 +15,15 @@ from typing import Final, cast
 import orjson
 
 from headwater.client.handle import RunEnd
-from headwater.errors import HeadwaterError, LogClosed
+from headwater.errors import HeadwaterError, LogClosed, RunHeldError
 from headwater.events.model import Event
 from headwater.log.log import Log
+from headwater.runs.events import RunHeld
 from headwater.runs.reading import RunReader
-from headwater.runs.rows import STREAM_TYPE
+from headwater.runs.rows import STREAM_TYPE, run_stream
 
 LOGGER: Final = logging.getLogger("headwater.client")
-_ENDS: Final = ("run_completed", "run_failed", "run_cancelled")
+_ENDS: Final = ("run_completed", "run_failed", "run_cancelled", "run_held")
 _REMEMBERED: Final = 1000
 _PATIENCE: Final = 2.0
 
@@ -41,7 +42,13 @@ class Waiting:
         self._warned: set[str] = set()
 
     def has_ended(self, tenant: str, run: str, event: Event) -> None:
-        """A run has ended."""
+        """A run has ended, or is held: then nobody knows for how long, and who waits is told."""
+        if isinstance(event, RunHeld):
+            for waiter in self._waiters.pop((tenant, run), ()):
+                if not waiter.done():
+                    waiter.set_exception(RunHeldError(run, event.reason, event.message))
+                    waiter.exception()
+            return
         end = cast(RunEnd, event)
         self._ended[tenant, run] = end
         while len(self._ended) > _REMEMBERED:
@@ -83,6 +90,13 @@ class Waiting:
         ended = await self._runs.outcome(run, tenant)
         if ended is not None:
             self.has_ended(tenant, run, ended)
+            return
+        listed = await self._runs.list(tenant, status="held", runs=[run])
+        if listed:
+            async for recorded in self._log.stream(run_stream(run, tenant), backward=True, limit=20):
+                if recorded.type == "run_held":
+                    self.has_ended(tenant, run, recorded.event)
+                    return
 
     async def _follow(self) -> None:
         after = None

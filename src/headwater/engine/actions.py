@@ -10,8 +10,8 @@ from __future__ import annotations
 from hashlib import sha256
 from typing import Final
 
-from headwater.engine.notes import StepNote
-from headwater.events.envelope import Stream
+from headwater.engine.surely import surely
+from headwater.events.envelope import Recorded, Stream
 from headwater.log.log import Log
 from headwater.log.write import NO_STREAM, Write
 from headwater.runs.events import ActionCompleted, StepCompleted
@@ -22,21 +22,25 @@ _LONGEST: Final = 200
 class Action:
     """One call of an action."""
 
-    def __init__(self, log: Log, of: Stream, note: StepNote) -> None:
-        key = note.action or ""
+    def __init__(self, log: Log, of: Stream, call: int, name: str, key: str) -> None:
         short = key if len(key) <= _LONGEST and key.isprintable() else sha256(key.encode()).hexdigest()
-        self._log, self._of, self._note = log, of, note
-        self._stream = Stream("action", f"{note.name}/{short}", of.tenant)
+        self._log, self._of, self._call, self._name = log, of, call, name
+        self._stream = Stream("action", f"{name}/{short}", of.tenant)
 
-    async def stored(self) -> StepCompleted | None:
+    async def stored(self, attempt: int) -> StepCompleted | None:
         """The result that the key has already."""
+        recorded = await surely(self._first)
+        event = recorded.event if recorded is not None else None
+        if isinstance(event, ActionCompleted):
+            return StepCompleted(call=self._call, attempt=attempt, output=event.output)
+        return None
+
+    async def _first(self) -> Recorded | None:
         async for recorded in self._log.stream(self._stream, limit=1):
-            event = recorded.event
-            if isinstance(event, ActionCompleted):
-                return StepCompleted(call=self._note.call, attempt=self._note.attempts, output=event.output)
+            return recorded
         return None
 
     def write(self, ended: StepCompleted) -> Write:
         """What makes a result the key's."""
-        event = ActionCompleted(name=self._note.name, run=self._of.id, call=ended.call, output=ended.output)
+        event = ActionCompleted(name=self._name, run=self._of.id, call=ended.call, output=ended.output)
         return Write(self._stream, [event], expect=NO_STREAM)

@@ -61,6 +61,7 @@ class Host(Protocol):
     def has_ended(self, active: ActiveRun, event: Event) -> None: ...
     def has_lost(self, active: ActiveRun, error: BaseException | None) -> None: ...
     def now_us(self) -> int: ...
+    def poke(self) -> None: ...
     def store_large(self, active: ActiveRun, writes: list[Write], done: Callable[[Any], None]) -> None: ...
 
 
@@ -419,6 +420,8 @@ class ActiveRun:
             return
         for call, until_us in out.waits.items():
             self.host.watch_wait(self, call, until_us)
+        if out.queues:
+            self.host.poke()
         if out.ends is not None:
             self.gone = True
             self.execution.evict()

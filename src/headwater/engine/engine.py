@@ -94,7 +94,7 @@ class Engine:
             name=name,
             place=place,
             clock=clock or SteadyClock(),
-            freed=self.poke,
+            freed=self._have_freed,
             buried=self._drop_all,
         )
         self._runner = StepRunner(self._thread_pool, self._random, self.now_us)
@@ -111,6 +111,7 @@ class Engine:
         self._passing: set[asyncio.Task[None]] = set()
         self._threads: ThreadPoolExecutor | None = None
         self._trials = 0
+        self._suspects_at = 0.0
         self._stopping = False
 
     @property
@@ -158,6 +159,10 @@ class Engine:
     def poke(self) -> None:
         """Something may be there to do."""
         self._attention.set()
+
+    def _have_freed(self) -> None:
+        self._suspects_at = 0.0
+        self.poke()
 
     def serves(self, workflow: str, version: int) -> bool:
         """Whether runs of a workflow are executed here."""
@@ -246,41 +251,43 @@ class Engine:
                 await self._members.begin_anew()
             raise
         with suppress(TimeoutError):
-            async with asyncio.timeout(self.options.poll):  # not wait_for, which may swallow a cancellation
+            async with asyncio.timeout(self.options.poll):  # wait_for swallows a cancel on Python 3.11
                 await self._attention.wait()
 
     async def _look(self) -> None:
         if self._executes:
-            strangers: list[Taken] = []
-            for mark in await self.log.backend.woken(self.worker):
+            marks, taken = await asyncio.gather(self.log.backend.woken(self.worker), self._claim())
+            for mark in marks:
                 active = self.runs.get((mark.tenant, rows.run_of_fence(mark.key)))
                 if active is None or active.epoch != mark.epoch:
-                    strangers.append(Taken(mark.tenant, mark.key, "", mark.epoch, mark.wakes, 0, 0))
+                    taken.append(Taken(mark.tenant, mark.key, "", mark.epoch, mark.wakes, 0, 0))
                 else:
                     active.wakes = mark.wakes
                     self.fetch(active)
-            await self._load(strangers)
-            if not self._stopping:
-                await self._claim()
+            if taken:
+                await self._load(taken)
         if not self._stopping and await self._queued.claim():
             self.poke()
 
-    async def _claim(self) -> None:
-        """Claim runs: new ones, woken ones, and those that a dead worker has left."""
+    async def _claim(self) -> list[Taken]:
+        """Claim runs: new ones, woken ones, and now and then those that a dead worker has left."""
         room = self.options.runs - len(self.runs)
-        if room < max(1, self.options.runs // 10):
+        if room < self.options.runs // 10:
             self._evict_idle(room=True)
             room = self.options.runs - len(self.runs)
-        if room <= 0:
-            return
+        if room <= 0 or self._stopping:
+            return []
         most, labels = min(room, _PAGE), list(self._labels)
-        taken = await self.log.backend.take(self.worker, labels, most)
-        if not self._trials and not any(active.suspect for active in self.runs.values()):
+        taken = list(await self.log.backend.take(self.worker, labels, most))
+        now = asyncio.get_running_loop().time()
+        if now >= self._suspects_at and not self._trials and not any(a.suspect for a in self.runs.values()):
             suspects = await self.log.backend.take(self.worker, labels, most, suspects=True)
-            taken = [*taken, *suspects]
-        if taken:
+            if not suspects:
+                self._suspects_at = now + self.options.poll
+            taken += suspects
+        if len(taken) >= most:
             self.poke()  # there may be more
-            await self._load(taken)
+        return taken
 
     # Taking up and letting go
 
@@ -329,6 +336,7 @@ class Engine:
             await alone(stream.tenant, stream.id)
         finally:
             self._trials -= 1
+            self._suspects_at = 0.0
         await self._adopt(stream)
         self.poke()
 

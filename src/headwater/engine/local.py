@@ -19,6 +19,8 @@ from headwater.runs import events as run
 from headwater.runs import rows
 from headwater.workflows.failures import describe
 
+_GLANCE = 5.0
+
 
 class LocalSteps:
     """Executes steps for their runs."""
@@ -32,15 +34,16 @@ class LocalSteps:
             error = describe(interrupted(note.attempts))
             active.finish(note, run.StepFailed(call=note.call, attempt=note.attempts, error=error))
             return
-        action = None if note.action is None else Action(self._log, active.stream, note)
-        if action is not None and (stored := await action.stored()) is not None:
-            active.attempt(note)
-            active.finish(note, stored.model_copy(update={"attempt": note.attempts}))
-            return
+        action = None
+        if note.action is not None:
+            action = Action(self._log, active.stream, note.call, note.name, note.action)
+            if (stored := await action.stored(note.attempts + 1)) is not None:
+                active.attempt(note)
+                active.finish(note, stored)
+                return
         ended: run.StepCompleted | Committed | Exception
         while True:
-            if note.retry_after is not None:
-                await asyncio.sleep(max(0, to_us(note.retry_after) - self._now_us()) / 1_000_000)
+            await self._pause(note)
             if step.options.at_most_once or step.options.transaction:
                 await active.attempt_durably(note)
             else:
@@ -61,6 +64,14 @@ class LocalSteps:
                 active.finish(note, verdict)
                 return
             active.retry(note, verdict)
+
+    async def _pause(self, note: StepNote) -> None:
+        """Until the time of the next attempt, by a clock that may be corrected meanwhile."""
+        while note.retry_after is not None:
+            left = (to_us(note.retry_after) - self._now_us()) / 1_000_000
+            if left <= 0:
+                return
+            await asyncio.sleep(min(left, _GLANCE))
 
     async def _transact(
         self, active: ActiveRun, note: StepNote, step: Step[..., Any], context: StepContext

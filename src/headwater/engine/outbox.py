@@ -52,7 +52,7 @@ class Outbox:
         self.told: list[asyncio.Future[None]] = []
         """Those who wait until it is durable."""
         self.ends: Event | None = None
-        self.holds = False
+        self.holds = self.queues = False
         self._rows: dict[str, SideRow] = {}
 
     def add(self, event: Event, *, urgent: bool = True) -> None:
@@ -70,7 +70,8 @@ class Outbox:
 
     def put_ready(self, note: StepNote, step: Step[..., Any]) -> None:
         key = rows.ready_key(self.stream.id, note.call)
-        data = ready_data(self.stream.id, note.call, step.name, note.input)
+        self.queues = True
+        data = ready_data(self.stream.id, note.call, step.name, note.input, action=note.action)
         self._rows[f"ready/{key}"] = PutReady(note.queue or "", key, data, step.options.priority)
 
     def revoke(self, note: StepNote) -> None:
@@ -203,9 +204,13 @@ class Outbox:
         return found
 
 
-def ready_data(run_id: str, call: int, name: str, given: Any, failures: int = 0) -> bytes:
+def ready_data(
+    run_id: str, call: int, name: str, given: Any, failures: int = 0, *, action: str | None = None
+) -> bytes:
     """What a worker must know to execute a step; a large input is read from the run's stream."""
     said = {"run": run_id, "call": call, "name": name, "input": given, "failures": failures}
+    if action is not None:
+        said["action"] = action
     data = encode_json(said, f"step {name!r}")
     if len(data) > _INLINE:
         del said["input"]

@@ -22,10 +22,11 @@ from random import Random
 from typing import Any, Final
 
 from headwater.app import Headwater, Step, StepContext
-from headwater.engine.outbox import ready_data
+from headwater.engine.actions import Action
 from headwater.engine.steps import StepRunner, interrupted
-from headwater.errors import LogClosed, PayloadRefused, RowGone, StepError, Trouble
-from headwater.events.canonical import decode_json
+from headwater.engine.surely import surely
+from headwater.errors import LogClosed, PayloadRefused, RowGone, StepError, Trouble, WrongVersion
+from headwater.events.canonical import decode_json, encode_json
 from headwater.events.model import Event
 from headwater.log.log import Log
 from headwater.log.ownership import TakenReady
@@ -37,6 +38,7 @@ from headwater.workflows.failures import describe
 
 LOGGER: Final = logging.getLogger("headwater.engine")
 _SLOW: Final = 0.1
+_MOST: Final = 10_000
 
 
 class QueuedSteps:
@@ -89,7 +91,10 @@ class QueuedSteps:
         """Cancel what was revoked or taken from us."""
         running = list(self._running.items())  # what is claimed while we read is not judged by what we read
         for queue in {row.queue for _, row in running}:
-            held = {(r.tenant, r.key): r.claim for r in await self._log.backend.ready(None, queue, 10_000)}
+            there = await self._log.backend.ready(None, queue, _MOST)
+            if len(there) == _MOST:
+                continue  # ours may be among those that were not read
+            held = {(r.tenant, r.key): r.claim for r in there}
             for task, row in running:
                 if row.queue == queue and held.get((row.tenant, row.key)) != row.claim:
                     task.cancel()
@@ -102,7 +107,7 @@ class QueuedSteps:
             LOGGER.error("A step in queue %s could not be executed: %r", row.queue, error, exc_info=error)
 
     async def _execute(self, row: TakenReady) -> None:
-        job = decode_json(row.data)
+        job = await self._job(row)
         step = self._app.steps.get(job["name"])
         if step is None:
             missing = StepError(
@@ -112,6 +117,10 @@ class QueuedSteps:
             await self._end(row, job, [_begun(job, row, self._worker()), again], None)
             return
         begun = _begun(job, row, self._worker())
+        action = self._action(row, job)
+        if action is not None and (stored := await action.stored(row.claim)) is not None:
+            await self._end(row, job, [begun, stored], step)
+            return
         said = step.options.at_most_once
         if said and not await self._say_begun(row, begun):
             return
@@ -131,15 +140,36 @@ class QueuedSteps:
         if isinstance(ended, Exception):
             verdict = self._runner.judge(step, job["call"], row.claim, int(job.get("failures", 0)), ended)
             await self._end(row, job, [*events, verdict], step)
-        else:
+        elif action is None:
             await self._end(row, job, [*events, ended], step)
+        else:
+            try:
+                await self._end(row, job, [*events, ended], step, action.write(ended))
+            except WrongVersion:  # another run was first, with the same key: its result counts
+                stored = await action.stored(row.claim)
+                await self._end(row, job, [*events, stored or ended], step)
+
+    async def _job(self, row: TakenReady) -> dict[str, Any]:
+        """What is to be done: what the row says, and what it leaves to the run's stream."""
+        job: dict[str, Any] = decode_json(row.data)
+        if "name" not in job or "input" not in job:
+            created = await surely(lambda: self._read_created(row, job))
+            job |= {"name": created.name, "input": created.input}
+            if created.action is not None:
+                job["action"] = created.action
+        return job
+
+    def _action(self, row: TakenReady, job: dict[str, Any]) -> Action | None:
+        if "action" not in job:
+            return None
+        stream = rows.run_stream(job["run"], row.tenant)
+        return Action(self._log, stream, job["call"], job["name"], job["action"])
 
     async def _attempt(
         self, row: TakenReady, job: dict[str, Any], step: Step[..., Any]
     ) -> run.StepCompleted | Exception:
         if step.options.at_most_once and row.claim > 1:
             return interrupted(row.claim - 1)
-        given = job["input"] if "input" in job else await self._read_input(row, job)
         context = StepContext(
             run=job["run"],
             tenant=row.tenant,
@@ -147,14 +177,15 @@ class QueuedSteps:
             attempt=row.claim,
             key=f"{row.tenant}/{job['run']}/{job['call']}",
         )
-        return await self._runner.attempt(step, given, context)
+        return await self._runner.attempt(step, job["input"], context)
 
-    async def _read_input(self, row: TakenReady, job: dict[str, Any]) -> Any:
+    async def _read_created(self, row: TakenReady, job: dict[str, Any]) -> run.StepCreated:
+        """What the run's stream says of a step whose row does not say it all."""
         async for recorded in self._log.stream(rows.run_stream(job["run"], row.tenant)):
             if recorded.type == "step_created":
                 event = recorded.event
                 if isinstance(event, run.StepCreated) and event.call == job["call"]:
-                    return event.input
+                    return event
         raise StepError(f"Run {job['run']!r} has no call {job['call']}.")
 
     async def _say_begun(self, row: TakenReady, begun: run.StepStarted) -> bool:
@@ -163,13 +194,19 @@ class QueuedSteps:
         return await self._append(Write(stream, [begun], rows=[NeedReady(row.queue, row.key, row.claim)]))
 
     async def _end(
-        self, row: TakenReady, job: dict[str, Any], events: list[Event], step: Step[..., Any] | None
+        self,
+        row: TakenReady,
+        job: dict[str, Any],
+        events: list[Event],
+        step: Step[..., Any] | None,
+        *more: Write,
     ) -> None:
         stream = rows.run_stream(job["run"], row.tenant)
         last = events[-1]
         if isinstance(last, run.StepRetrying):
             failures = int(job.get("failures", 0)) + (step is not None)
-            data = ready_data(job["run"], job["call"], job["name"], job.get("input"), failures)
+            said = {name: value for name, value in job.items() if name != "input"}
+            data = encode_json({**said, "failures": failures}, f"step {job['name']!r}")
             priority = step.options.priority if step else 0
             side: list[SideRow] = [PutReady(row.queue, row.key, data, priority, last.retry_after, row.claim)]
         else:
@@ -178,17 +215,17 @@ class QueuedSteps:
                 Wake(rows.fence_key(job["run"])),
             ]
         try:
-            await self._append(Write(stream, events, rows=side))
+            await self._append(Write(stream, events, rows=side), *more)
         except PayloadRefused as refused:
             failed = run.StepFailed(call=job["call"], attempt=row.claim, error=describe(refused))
             await self._append(Write(stream, [*events[:-1], failed], rows=side))
 
-    async def _append(self, write: Write) -> bool:
+    async def _append(self, *writes: Write) -> bool:
         """Append until the outcome is known: nobody else may say how this claim ended. False: it is not ours."""
         pause = 0.05
         while True:
             try:
-                await self._log.append(write)
+                await self._log.append(*writes)
                 return True
             except RowGone:
                 return False

@@ -102,9 +102,10 @@ async def _beating(timeout: float | None, heartbeat: float, context: StepContext
     """A time limit for the attempt, and one from each heartbeat to the next."""
     loop = asyncio.get_running_loop()
     silence = asyncio.timeout(heartbeat)
+    alive = True
 
     def reset() -> None:
-        if not silence.expired():
+        if alive and not silence.expired():
             silence.reschedule(loop.time() + heartbeat)
 
     def beat() -> None:
@@ -119,6 +120,8 @@ async def _beating(timeout: float | None, heartbeat: float, context: StepContext
             if silence.expired():
                 raise TimeoutError(f"no heartbeat for {heartbeat} s") from None
             raise
+        finally:
+            alive = False
 
 
 def interrupted(attempt: int) -> StepInterrupted:

@@ -103,7 +103,7 @@ class Preparer:
     def _plain_row(self, stream: Stream, event: Event, now: int) -> EventRow | None:
         """The commonest event, in half the time: a small typed one, of which the envelope says nothing special."""
         payload = encode_event(event)
-        if len(payload) > _SMALL:
+        if len(payload) > min(_SMALL, self._limits.payload, self._limits.inline):
             return None
         name, schema_version = _kind_of(type(event))
         encoding, data, _ = self._codec.encode(payload, None)

@@ -1,1 +1,1 @@
-"""What a run is: its events, its legal transitions, its fold, and the rows that stand for it. No user code is run here."""
+"""What a run is: its events, its legal transitions, its fold, and its rows. No user code is run here."""

@@ -1,8 +1,8 @@
 """The events of a run: what its stream holds, whoever wrote it.
 
 A *call* is what a workflow asks of the engine, numbered in the order in which it asked: a step, a wait, a hook, a
-child, a mark. The number joins the events of one call. Payloads (`input`, `output`, `payload`) are plain JSON, made from
-the user's types by their annotations.
+child, a mark. The number joins the events of one call. Payloads (`input`, `output`, `payload`) are plain JSON, made
+from the user's types by their annotations.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class RunCreated(_RunEvent):
     workflow_version: int = 1
     input: Any = None
     parent: str | None = None
-    attributes: dict[str, str] = {}
+    attributes: dict[str, str] = Field(default_factory=dict)
 
 
 class RunStarted(_RunEvent):
@@ -67,7 +67,7 @@ class RunHeld(_RunEvent):
     type: Literal["run_held"] = "run_held"
     reason: Literal["diverged", "quarantined", "stuck"]
     message: str
-    details: dict[str, Any] = {}
+    details: dict[str, Any] = Field(default_factory=dict)
 
 
 class RunReleased(_RunEvent):
@@ -110,7 +110,7 @@ class RunCancelled(_RunEvent):
 
 
 class StepCreated(_RunEvent):
-    """`key` is stable across attempts, and is what effects outside should be made idempotent by."""
+    """`queue`: where it waits to be executed, else the owner executes it. `action`: the key of an action."""
 
     type: Literal["step_created"] = "step_created"
     call: int

@@ -98,6 +98,7 @@ class RunReader:
         *,
         workflow: str | None = None,
         status: RunStatus | Sequence[RunStatus] = (),
+        runs: Sequence[str] = (),
         before: RunSummary | tuple[int, str] | None = None,
         limit: int = 20,
     ) -> Sequence[RunSummary]:
@@ -107,6 +108,7 @@ class RunReader:
             LIST,
             label=workflow,
             statuses=(status,) if isinstance(status, str) else tuple(status),
+            keys=runs,
             before=before.place if isinstance(before, RunSummary) else before,
             limit=limit,
         )

@@ -62,15 +62,28 @@ async def start_engine(engine: Engine) -> None:
             return
 
 
-async def work(node: Node, log: Log, app: Headwater, options: EngineOptions, restarts: float) -> None:
+async def work(
+    node: Node, log: Log, app: Headwater, options: EngineOptions, restarts: float, evict_every: float
+) -> None:
     """A worker, that is deployed anew now and then."""
     while not node.stopping.is_set():
         engine = engine_of(node, app, log, options)
         await start_engine(engine)
+        evicting = node.start(_evict(engine, evict_every), f"evicting {node.label}")
         with suppress(TimeoutError):
             pause = node.random.uniform(0, restarts) if restarts and not node.world.calm else None
             await asyncio.wait_for(node.stopping.wait(), pause)
+        evicting.cancel()
         await engine.stop()
+
+
+async def _evict(engine: Engine, every: float) -> None:
+    """Let go of whatever only waits, again and again."""
+    while every:
+        await asyncio.sleep(every)
+        for active in list(engine.runs.values()):
+            if active.quiet:
+                engine.let_go(active)
 
 
 class ClientProgram:

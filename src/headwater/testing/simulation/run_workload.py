@@ -28,6 +28,7 @@ class RunWorkload:
         self._operations = chance.choice((4, 10, 24))
         self._runs = chance.choice((3, 8, 20))
         self._restarts = chance.choice((0.0, 0.0, 0.5, 4.0))
+        self._evict_every = chance.choice((0.0, 0.0, 0.03))
         self._embedded = chance.random() < 0.4
         self._change = (chance.uniform(0, self.seconds), chance.uniform(0, 3.0))
         self._engine = EngineOptions(
@@ -61,7 +62,7 @@ class RunWorkload:
         registry = register_run_events(Registry(*self._flows.app.events))
         async with node.log(registry, self._options) as log:
             if node.name in self._workers:
-                await work(node, log, self._flows.app, self._engine, self._restarts)
+                await work(node, log, self._flows.app, self._engine, self._restarts, self._evict_every)
             else:
                 program = self._programs[node.name] = ClientProgram(
                     node,
