@@ -21,6 +21,10 @@ class Bound(Generic[R]):
     def __init__(self, workflow: Workflow[..., R], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self.workflow, self.args, self.kwargs = workflow, args, kwargs
 
+    def bind(self) -> Bound[R]:
+        """Itself: it has its arguments."""
+        return self
+
     def input(self) -> dict[str, Any]:
         """The arguments as they are stored."""
         return self.workflow.signature.dump(self.args, self.kwargs)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, Self, TypedDict, TypeVar, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, Self, TypedDict, TypeVar, Unpack, overload
 
 from pydantic import TypeAdapter
 
@@ -286,12 +286,10 @@ def _open(app: Headwater, url: str | None) -> Log:
 
 
 def _bound(workflow: Any, args: tuple[Any, ...]) -> Bound[Any]:
-    if isinstance(workflow, Bound):
-        bound: Bound[Any] = workflow
-        return bound
-    if not isinstance(workflow, Workflow):
+    if not isinstance(workflow, Workflow | Bound):
         raise DeclarationRefused(f"{workflow!r} is no workflow. Declare it with @app.workflow.")
-    return Bound(cast("Workflow[..., Any]", workflow), args, {})
+    bind: Callable[..., Bound[Any]] = workflow.bind
+    return bind(*args)
 
 
 def run_once(app: Headwater, workflow: Workflow[..., R], args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:

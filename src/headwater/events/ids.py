@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable
 from struct import Struct
 from typing import NewType, Protocol
-from uuid import UUID, uuid5
+from uuid import UUID, SafeUUID, uuid5
 
 from headwater.events.clock import Clock, SystemClock
 from headwater.events.envelope import Stream
@@ -19,6 +19,7 @@ EventId = NewType("EventId", UUID)
 
 _NAMESPACE = UUID("6f3c1c50-6d1c-5d5e-9a6b-0d9f0d6f7a11")
 _POOL = Struct(">128Q")
+_bare, _put = UUID.__new__, object.__setattr__
 
 
 class Ids(Protocol):
@@ -42,7 +43,10 @@ class TimeOrderedIds:
         if not self._chances:
             self._chances = list(_POOL.unpack(self._random(_POOL.size)))
         chance = self._chances.pop() >> 2
-        return EventId(UUID(int=(stamp >> 12) << 80 | (0x7000 | stamp & 0xFFF) << 64 | 1 << 63 | chance))
+        made = _bare(UUID)  # what its constructor would check is so
+        _put(made, "int", (stamp >> 12) << 80 | (0x7000 | stamp & 0xFFF) << 64 | 1 << 63 | chance)
+        _put(made, "is_safe", SafeUUID.unknown)
+        return EventId(made)
 
 
 def derived_id(stream: Stream, key: str, index: int = 0) -> EventId:
