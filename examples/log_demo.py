@@ -12,9 +12,10 @@ import tempfile
 import time
 from pathlib import Path
 
+from shop import OrderPaid, OrderPlaced, OrderShipped, order_fold, registry
+
 from headwater import NO_STREAM, Folder, HeadwaterError, Log, NewEvent, Stream, Write, derived_id, open_log
 from headwater.log.verify import verify
-from shop import OrderPaid, OrderPlaced, OrderShipped, order_fold, registry
 
 ORDERS = 1500
 KILL_AFTER = 500
