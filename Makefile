@@ -59,6 +59,7 @@ check: $(READY)
 
 chaos: $(READY)
 	$(BIN)/python -m tests.chaos.storm $(ARGS)
+	$(BIN)/python -m tests.chaos.run_storm $(ARGS)
 
 format: $(READY)
 	$(BIN)/ruff check --fix .

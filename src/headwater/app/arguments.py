@@ -11,7 +11,7 @@ from pydantic import PydanticUserError, TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError
 
 from headwater.errors import DeclarationRefused, PayloadRefused
-from headwater.events.canonical import decode_json, encode_json
+from headwater.events.canonical import decode_json, encode_json, refuse_poison
 
 _PLAIN: Final = {int, str, bool, type(None)}
 
@@ -40,6 +40,8 @@ class Payload:
             plain = self._adapter.dump_python(value, mode="json", warnings="error", by_alias=True)
         except (PydanticSerializationError, ValueError, RecursionError) as error:
             raise PayloadRefused(f"{self.what} cannot be stored: {error}") from None
+        if type(plain) not in _PLAIN:
+            refuse_poison(plain, f"{self.what[0].lower()}{self.what[1:]}", plain=True)
         return plain
 
     def load(self, plain: Any) -> Any:

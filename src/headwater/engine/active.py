@@ -77,7 +77,6 @@ class ActiveRun:
         self.idle_since = 0.0
         self.lingers = False
         self.gone = False
-        self.lingers = False
         self.fetching = 0
         """How often its stream is being read on."""
         self._inbox: dict[int, tuple[Event, int, bool]] = {}
@@ -391,10 +390,12 @@ class ActiveRun:
             return
         try:
             pending = self.host.log.post(*writes)
-        except PayloadRefused:
-            if not out.leave_out_poison():
-                raise
-            self._write(out)
+        except PayloadRefused as refused:
+            if out.leave_out_poison():
+                self._write(out)
+            else:  # what the code asks for is checked when it asks; this is for what was forgotten
+                self._flying = None
+                self.hold(run.RunHeld(reason="stuck", message=str(refused)))
             return
         if pending is None:
             self.host.store_large(self, writes, self._written)

@@ -20,6 +20,7 @@ from headwater.errors import (
     PayloadRefused,
     RunCancelledError,
     RunFinished,
+    RunHeldError,
     RunIdReused,
 )
 from headwater.events.clock import SystemClock
@@ -279,3 +280,48 @@ async def test_ten_thousand_orphans_are_taken_over(url: str, hw: Client) -> None
         async with asyncio.timeout(80):
             while await hw.list(status="pending", limit=1) or await hw.list(status="running", limit=1):
                 await asyncio.sleep(0.2)
+
+
+async def test_who_waits_for_a_run_that_is_held_is_told_why(url: str, hw: Client) -> None:
+    changed = Headwater("shop")
+
+    @changed.step
+    async def multiply(a: int, b: int) -> int:
+        return a * b
+
+    @changed.workflow(name="approval")
+    async def other(token: str) -> int:
+        return await multiply(6, 7)
+
+    async with working(url):
+        run = await hw.start(approval, "gate")
+        await until_the_token_is_there(hw, "gate")
+    waiting = asyncio.create_task(run.result(30))
+    async with working(url, app=changed):
+        with pytest.raises(RunHeldError, match="recorded as a hook"):
+            await waiting
+        with pytest.raises(RunHeldError, match="multiply"):
+            await run.result(30)
+    async with working(url):
+        await hw.resume(run.id)
+        await hw.send("gate", "open")
+        assert await run.result(30) == "open"
+
+
+async def test_an_argument_that_cannot_be_stored_is_an_error_where_it_is_given(url: str, hw: Client) -> None:
+    odd = Headwater("odd")
+
+    @odd.step
+    async def take(value: float) -> float:
+        return value
+
+    @odd.workflow
+    async def give() -> str:
+        try:
+            await take(float("inf"))
+        except PayloadRefused as refused:
+            return str(refused)
+        return "stored"
+
+    async with working(url, app=odd) as here:
+        assert "holds inf" in await (await here.start(give)).result(20)
