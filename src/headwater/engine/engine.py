@@ -9,6 +9,8 @@ Why it is right.
   fenced by their epoch, and what a dead worker owned is freed by whoever sweeps next (see `log.ownership`).
 - Hints, own appends and a poll make the dispatcher look; it acts on nothing but what it reads then. Losing every hint
   costs a poll.
+- Each time that a run is taken up it is under an epoch of its own, claimed before its history is read. So of two that
+  were taken up here by mistake, only the later can write, and it has read what the earlier wrote.
 - A run is let go only if no mark has come since the last that was seen, in one conditional statement.
 - The worker's own death is not its business: if it finds itself swept away (it was stopped past its lease), it drops
   all that it holds and begins anew under another name. Until it notices, its writes are refused by their epochs.
@@ -173,20 +175,28 @@ class Engine:
 
     def begin(self, stream: Stream, created: run.RunCreated, recorded_us: int) -> None:
         """Take up a run that this process has created as its own."""
+        if (stream.tenant, stream.id) in self.runs:
+            return  # it was woken before we heard of it, and claimed anew
         workflow = self._labels[rows.label_of(created.workflow, created.workflow_version)]
         active = ActiveRun(self, stream, Execution(workflow, stream.id, stream.tenant), 1, 0)
         self.runs[stream.tenant, stream.id] = active
         asyncio.get_running_loop().call_soon(active.begin, created, recorded_us)
 
     def adopt(self, stream: Stream) -> None:
-        """A run may have been created as ours, but who created it cannot tell: take it up if it was."""
+        """A run may be ours that is not in memory: take it up if it is."""
         self._pass(self._adopt(stream))
 
     async def _adopt(self, stream: Stream) -> None:
         fence = rows.fence_key(stream.id)
         for there in await self.log.backend.fences(stream.tenant, [fence]):
-            if there.holder == self.worker and (stream.tenant, stream.id) not in self.runs:
+            active = self.runs.get((stream.tenant, stream.id))
+            if there.holder != self.worker:
+                continue
+            if active is None or active.epoch != there.epoch:
                 await self._claim_anew(stream.tenant, fence)
+            else:  # it was taken up meanwhile, maybe from a history that ends before what woke it
+                active.wakes = max(active.wakes, there.wakes)
+                self.fetch(active)
 
     async def work_alone(self, tenant: str, run_id: str) -> None:
         """Take one suspect over, and work on it until it has ended or only waits. If it gets on, it is cleared."""
@@ -258,9 +268,10 @@ class Engine:
         if self._executes:
             marks, taken = await asyncio.gather(self.log.backend.woken(self.worker), self._claim())
             for mark in marks:
-                active = self.runs.get((mark.tenant, rows.run_of_fence(mark.key)))
+                stream = rows.run_stream(rows.run_of_fence(mark.key), mark.tenant)
+                active = self.runs.get((stream.tenant, stream.id))
                 if active is None or active.epoch != mark.epoch:
-                    taken.append(Taken(mark.tenant, mark.key, "", mark.epoch, mark.wakes, 0, 0))
+                    self.adopt(stream)
                 else:
                     active.wakes = mark.wakes
                     self.fetch(active)
@@ -296,7 +307,11 @@ class Engine:
         streams = [rows.run_stream(rows.run_of_fence(t.key), t.tenant) for t in taken]
         histories = await self._histories(streams)
         for claimed, stream, history in zip(taken, streams, histories, strict=True):
-            if (there := self.runs.pop((stream.tenant, stream.id), None)) is not None:
+            there = self.runs.get((stream.tenant, stream.id))
+            if there is not None and there.epoch >= claimed.epoch:
+                continue  # claimed again meanwhile: what we have read may be older than what that one has written
+            if there is not None:
+                del self.runs[stream.tenant, stream.id]
                 there.drop()
             created = history[0].event if history else None
             if not isinstance(created, run.RunCreated):

@@ -17,6 +17,7 @@ from headwater.errors import (
     HookNotFound,
     HookTooEarly,
     RunFinished,
+    RunHeldError,
     RunIdReused,
     RunNotFound,
     Trouble,
@@ -293,7 +294,7 @@ class ClientProgram:
     async def _await(self, id: str, seconds: float) -> bool:
         try:
             ended = await self._client.wait_for(id, None, seconds)
-        except (TimeoutError, RunNotFound, Trouble):
+        except (TimeoutError, RunNotFound, RunHeldError, Trouble):
             return False
         self.promises.results.append((id, ended))
         return True
