@@ -87,7 +87,7 @@ test-newest: $(READY)
 .PHONY: test-with-newest
 test-with-newest: .venv-newest/.ready
 	@echo "newest: $$(.venv-newest/bin/python -VV)"
-	.venv-newest/bin/python -m pytest tests/unit tests/contract $(ARGS)
+	.venv-newest/bin/python -m pytest tests/unit tests/contract/test_memory.py tests/contract/test_sqlite.py $(ARGS)
 
 .venv-newest/.ready: pyproject.toml requirements/test.txt
 	$(NEWEST) -m venv --clear .venv-newest

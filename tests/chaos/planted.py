@@ -137,12 +137,12 @@ def _first(owner: Any, name: str, what: Any) -> None:
 
 
 def postgres_writes_side_rows_in_another_transaction() -> None:
-    places = ", ".join(f"${n}" for n in range(1, 9))
+    places = ", ".join(f"${n}" for n in range(1, 11))
     send = PostgresAppender._send
 
     async def send_twice(self: PostgresAppender, connection: Any, arguments: Sequence[Any]) -> Any:
-        side = arguments[27:35]
-        record = await send(self, connection, [*arguments[:27], *[()] * 8, *arguments[35:]])
+        side = arguments[27:37]
+        record = await send(self, connection, [*arguments[:27], *[()] * 10, *arguments[37:]])
         if side[0] and record["positions"] is None:
             await connection.execute(f"SELECT headwater.apply_side({places})", 0, *side[1:])
         return record

@@ -58,7 +58,7 @@ def refuse_shared(path: Path) -> None:
         wanted = path.stat()
     except OSError:
         return
-    same = [c for c in apsw.connections() if _is_same(c.filename, wanted)]
+    same = [c for c in apsw.connections() if _is_same(_file_of(c), wanted)]
     if any(isinstance(connection, OwnConnection) and connection.pid != os.getpid() for connection in same):
         raise NotSupported(
             f"{path} was open in the process that forked this one. Spawn workers instead of forking them."
@@ -71,9 +71,18 @@ def refuse_shared(path: Path) -> None:
 
 
 class OwnConnection(apsw.Connection):
-    """A connection that knows which process opened it."""
+    """A connection that knows which process opened it, and what: it may be asked while another thread uses it."""
 
     pid: int
+    file: str
+
+
+def _file_of(connection: apsw.Connection) -> str:
+    if isinstance(connection, OwnConnection):
+        return connection.file
+    with suppress(apsw.ThreadingViolationError):
+        return connection.filename
+    return ""  # somebody else's, and busy: its file is found by its descriptor
 
 
 def _is_same(name: str, wanted: os.stat_result) -> bool:

@@ -41,6 +41,7 @@ _INCARNATION: Final = statements("read.sql")["incarnation"]
 def connect(path: Path) -> Database:
     """A connection to a file that is known to be ours."""
     connection = OwnConnection(str(path), flags=apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
+    connection.file = connection.filename
     connection.pid = os.getpid()
     connection.convert_binding = _bind
     database = cast("Database", connection)
