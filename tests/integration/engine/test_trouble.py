@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -17,6 +18,7 @@ from headwater.errors import (
     HookNotFound,
     HookTooEarly,
     InvalidName,
+    LogUnavailable,
     PayloadRefused,
     RunCancelledError,
     RunFinished,
@@ -325,3 +327,23 @@ async def test_an_argument_that_cannot_be_stored_is_an_error_where_it_is_given(u
 
     async with working(url, app=odd) as here:
         assert "holds inf" in await (await here.start(give)).result(20)
+
+
+async def test_a_mark_is_not_forgotten_when_reading_on_fails(
+    url: str, hw: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with working(url) as here:
+        run = await here.start(approval, "shaky")
+        await until_the_token_is_there(hw, "shaky")
+        read, failed = here.log.read_streams, list[str]()
+
+        async def fails_at_first(*asked: Any) -> Any:
+            if len(failed) < 2:
+                failed.append("once")
+                raise LogUnavailable
+            return await read(*asked)
+
+        monkeypatch.setattr(here.log, "read_streams", fails_at_first)
+        await hw.send("shaky", "yes")
+        assert await run.result(20) == "yes"
+        assert len(failed) == 2

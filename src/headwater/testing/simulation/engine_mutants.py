@@ -7,7 +7,6 @@ from typing import Any
 
 from headwater.engine import remote, timers
 from headwater.engine.active import ActiveRun
-from headwater.engine.engine import Engine
 from headwater.engine.local import LocalSteps
 from headwater.engine.membership import Membership
 from headwater.engine.outbox import Outbox
@@ -106,19 +105,6 @@ def _ignore_gaps(advance: Any) -> Callable[..., Any]:
         if active._inbox and not active.gone:
             active.version = max(active.version, min(active._inbox) - 1)
         advance(active)
-
-    return mutated
-
-
-def _lose_failed_fetches(fetch: Any) -> Callable[..., Any]:
-    async def mutated(engine: Any) -> None:
-        try:
-            await fetch(engine)
-        except Exception:
-            for active in engine._to_fetch.values():
-                active.fetching -= 1
-            engine._to_fetch = {}
-            raise
 
     return mutated
 
@@ -257,11 +243,6 @@ _ALL = (
         "gap-ignored",
         "own events are delivered before others' that stand before them",
         (Patch(ActiveRun, "_advance", _ignore_gaps),),
-    ),
-    Mutant(
-        "fetch-forgotten",
-        "a mark counts as seen though reading on has failed",
-        (Patch(Engine, "_fetch", _lose_failed_fetches),),
     ),
     Mutant(
         "evicted-while-reading",
