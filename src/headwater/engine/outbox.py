@@ -21,7 +21,6 @@ from headwater.log.side import (
     ClearReady,
     CloseFence,
     GiveKey,
-    PutEntry,
     PutReady,
     SetDue,
     SideRow,
@@ -31,7 +30,7 @@ from headwater.log.side import (
 from headwater.log.write import Write
 from headwater.runs import events as run
 from headwater.runs import rows
-from headwater.runs.entry import entry, entry_data
+from headwater.runs.entry import entry
 from headwater.runs.machines import RunStatus
 from headwater.workflows.failures import describe
 
@@ -133,7 +132,17 @@ class Outbox:
 
     def show(self, notes: Notes, status: RunStatus, error: str | None = None) -> None:
         """What the list of runs says from now on."""
-        self._rows["entry"] = _entry(self.stream.id, notes, status, error)
+        if notes.created is not None:
+            self._rows["entry"] = entry(
+                self.stream.id,
+                notes.created.workflow,
+                notes.created.workflow_version,
+                status,
+                state=notes.data.get("state"),
+                attributes=notes.attributes,
+                error=error,
+                parent=notes.created.parent,
+            )
 
     def end(self, notes: Notes, event: run.RunCompleted | run.RunFailed | run.RunCancelled) -> None:
         """The last write: nothing of the run is left but its events and its entry."""
@@ -220,15 +229,3 @@ def ready_data(
 
 def _is_hook(event: Event, call: int) -> bool:
     return isinstance(event, run.HookCreated) and event.call == call
-
-
-def _entry(run_id: str, notes: Notes, status: RunStatus, error: str | None) -> PutEntry:
-    created = notes.created
-    data = entry_data(
-        created.workflow_version if created else 1,
-        state=notes.data.get("state"),
-        attributes=notes.attributes,
-        error=error,
-        parent=created.parent if created else None,
-    )
-    return entry(run_id, created.workflow if created else "unknown", status, data)

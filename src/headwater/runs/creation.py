@@ -16,7 +16,7 @@ from headwater.log.group import Pending
 from headwater.log.log import Log
 from headwater.log.side import OpenFence, SideRow, Wake
 from headwater.log.write import NO_STREAM, Appended, Write
-from headwater.runs.entry import check_attributes, entry, entry_data
+from headwater.runs.entry import check_attributes, entry
 from headwater.runs.events import RunCreated
 from headwater.runs.protocol import run_event
 from headwater.runs.rows import DEFAULT_TENANT, fence_key, label_of, run_stream
@@ -71,11 +71,13 @@ def creation(new: NewRun, owner: str | None = None) -> tuple[Write, RunCreated]:
         traceparent=new.traceparent,
     )
     fence = fence_key(new.id)
-    listed = entry_data(new.workflow_version, attributes=new.attributes, parent=new.parent)
+    listed = entry(
+        new.id, new.workflow, new.workflow_version, "pending", attributes=new.attributes, parent=new.parent
+    )
     rows: list[SideRow] = [
         OpenFence(fence, label_of(new.workflow, new.workflow_version), owner),
         *([] if owner else [Wake(fence)]),
-        entry(new.id, new.workflow, "pending", listed),
+        listed,
     ]
     return Write(stream, [envelope], expect=NO_STREAM, rows=rows), event
 

@@ -54,15 +54,18 @@ class RunSummary(NamedTuple):
         )
 
 
-def entry_data(
+def entry(
+    run: str,
+    workflow: str,
     workflow_version: int,
+    status: RunStatus,
     *,
     state: Any = None,
     attributes: Mapping[str, str] | None = None,
     error: str | None = None,
     parent: str | None = None,
-) -> bytes:
-    """What an entry carries besides its label and status; always small."""
+) -> PutEntry:
+    """What the list shows of a run; what it carries is always small."""
     fields: dict[str, Any] = {
         "workflow_version": workflow_version,
         "state": state,
@@ -72,23 +75,21 @@ def entry_data(
     }
     if state is not None and len(encode_json(state, "state")) > _STATE_BYTES:
         fields["state"] = None
-    return encode_json(fields, "entry")
-
-
-def entry(run: str, workflow: str, status: RunStatus, data: bytes) -> PutEntry:
-    return PutEntry(LIST, run, workflow, status, data)
+    return PutEntry(LIST, run, workflow, status, encode_json(fields, "entry"))
 
 
 def entry_of(state: RunState, status: RunStatus | None = None) -> PutEntry:
     """The entry of a run as its fold has it; with another `status` where an event is about to change that."""
-    data = entry_data(
+    return entry(
+        state.run,
+        state.workflow,
         state.workflow_version,
+        status or state.status,
         state=state.state,
         attributes=state.attributes,
         error=state.error.message if state.error else None,
         parent=state.parent,
     )
-    return entry(state.run, state.workflow, status or state.status, data)
 
 
 def check_attributes(attributes: Mapping[str, str]) -> None:

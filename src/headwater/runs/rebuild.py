@@ -30,7 +30,7 @@ from headwater.log.side import (
     TakeKey,
     Wake,
 )
-from headwater.runs.entry import entry, entry_data
+from headwater.runs.entry import entry
 from headwater.runs.events import (
     AttributesSet,
     HookCreated,
@@ -113,14 +113,16 @@ class _Open:
     queued: dict[int, str] = field(default_factory=dict[int, str])
 
     def entry(self) -> SideRow:
-        data = entry_data(
+        return entry(
+            self.run,
+            self.workflow,
             self.workflow_version,
+            self.status,
             state=self.state,
             attributes=self.attributes,
             error=self.error,
             parent=self.parent,
         )
-        return entry(self.run, self.workflow, self.status, data)
 
     def follow(self, event: Mattering) -> list[SideRow]:  # noqa: PLR0911 - one for each kind
         """The rows that an event moves."""
