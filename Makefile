@@ -98,9 +98,10 @@ test-with-newest: .venv-newest/.ready
 # Not a prerequisite of anything: pins move when a person asks. LOCK_ARGS=--upgrade moves all of them.
 COMPILE = $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header --no-config $(LOCK_ARGS)
+EXTRAS = --extra fast --extra redis --extra server --extra client --extra otel --extra clickhouse --extra chdb
 lock: $(READY)
-	$(COMPILE) --group dev --extra fast --extra redis -o requirements/dev.txt
-	$(COMPILE) --group test --extra fast --extra redis -c requirements/dev.txt -o requirements/test.txt
+	$(COMPILE) --group dev $(EXTRAS) -o requirements/dev.txt
+	$(COMPILE) --group test $(EXTRAS) -c requirements/dev.txt -o requirements/test.txt
 	$(COMPILE) -c requirements/dev.txt -o requirements/run.txt
 	$(COMPILE) --extra bench -c requirements/dev.txt -o requirements/bench.txt
 	@! grep -nE '://|--(index|extra|find|trusted)' requirements/*.txt || { echo "an address got into the pins"; exit 1; }
