@@ -14,7 +14,7 @@ Why it is right.
 - A run is let go only if no mark has come since the last that was seen, in one conditional statement.
 - The worker's own death is not its business: if it finds itself swept away (it was stopped past its lease), it drops
   all that it holds and begins anew under another name. Until it notices, its writes are refused by their epochs.
-- Each loop here is restarted if it fails; `progress` tells when each last went round, so that health can be judged by
+- Each loop here is restarted if it fails; `progress` tells when each last went round, so that `health` can be judged by
   what happens, and not by a process that is there.
 """
 
@@ -23,7 +23,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import suppress
 from random import Random
@@ -33,6 +33,7 @@ from uuid import uuid4
 from headwater.app import Headwater, Step, Workflow
 from headwater.engine.active import ActiveRun
 from headwater.engine.local import LocalSteps
+from headwater.engine.loops import ROUND, Loops, told
 from headwater.engine.membership import Membership
 from headwater.engine.notes import StepNote
 from headwater.engine.options import EngineOptions
@@ -83,8 +84,8 @@ class Engine:
         self.app, self.log = app, log
         self.options = options = options or EngineOptions()
         self.runs: dict[tuple[str, str], ActiveRun] = {}
-        self.progress: dict[str, float] = {}
         self._random = random or Random()
+        self._loops = Loops(self._random)
         self._ended, self._alone = ended, alone
         self._labels = {rows.label_of(w.name, w.version): w for w in app.workflows.values()}
         self._executes = options.workflows and bool(self._labels)
@@ -106,15 +107,25 @@ class Engine:
         )
         self._timers = Timers(log, self.now_us, self._has_fired, min(1.0, options.lease / 4))
         self._attention = asyncio.Event()
+        self._seen = 0
         self._lingering: deque[tuple[float, ActiveRun]] = deque()
         self._to_fetch: dict[tuple[str, str], ActiveRun] = {}
         self._fetch_wanted = asyncio.Event()
-        self._tasks: list[asyncio.Task[None]] = []
         self._passing: set[asyncio.Task[None]] = set()
         self._threads: ThreadPoolExecutor | None = None
         self._trials = 0
         self._suspects_at = 0.0
         self._stopping = False
+
+    @property
+    def progress(self) -> Mapping[str, float]:
+        """When each loop last went round, in the event loop's time (see `health`)."""
+        return self._loops.progress
+
+    @property
+    def failing(self) -> Mapping[str, str]:
+        """The loops that failed the last time, and of what."""
+        return self._loops.failing
 
     @property
     def worker(self) -> str:
@@ -136,9 +147,9 @@ class Engine:
             "listen": self._listen,
         }
         if self._executes:
-            loops |= {"fetch": self._fetch, "timers": self._timers.run}
-        for name, loop in loops.items():
-            self._tasks.append(asyncio.create_task(self._keep(name, loop), name=f"headwater-{name}"))
+            loops |= {"fetch": self._fetch, "timers": self._timers.look}
+        for name, work in loops.items():
+            self._loops.begin(name, work)
 
     async def stop(self) -> None:
         """Stop claiming, let what is under way end within the grace time, hand back the rest."""
@@ -148,7 +159,8 @@ class Engine:
         while loop.time() < until and self._is_busy():  # noqa: ASYNC110
             await asyncio.sleep(0.02)
         self._drop_all()
-        tasks = [*self._tasks, *self._passing]
+        self._loops.progress.clear()
+        tasks = [*self._loops.tasks, *self._passing]
         for task in tasks:
             task.cancel()
         if tasks:
@@ -222,33 +234,17 @@ class Engine:
 
     # Loops
 
-    async def _keep(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
-        """Do something for ever; begin again when it fails."""
-        pause = 0.05
-        while True:
-            self.progress[name] = asyncio.get_running_loop().time()
-            try:
-                await work()
-                pause = 0.05
-            except LogClosed:
-                return
-            except Exception as error:
-                known = isinstance(error, HeadwaterError)
-                LOGGER.warning("The %s loop failed and begins again: %s", name, error, exc_info=not known)
-                await asyncio.sleep(pause * (0.5 + self._random.random()))
-                pause = min(pause * 2, 2.0)
-
     async def _beat(self) -> None:
-        await self._members.beat()
-        await self._queued.look_after()
-        self._evict_idle()
+        if await self._members.beat():
+            await self._queued.look_after()
+            self._evict_idle()
 
     async def _listen(self) -> None:
         """Be attentive when other processes have appended."""
-        seen = 0
-        while True:
-            seen = await self.log.others(seen)
-            self.poke()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(ROUND):
+                self._seen = await self.log.others(self._seen)
+                self.poke()
 
     async def _dispatch(self) -> None:
         """Look for what is to be done, when told to or after a while."""
@@ -260,9 +256,7 @@ class Engine:
             if not self._stopping:
                 await self._members.begin_anew()
             raise
-        with suppress(TimeoutError):
-            async with asyncio.timeout(self.options.poll):  # wait_for swallows a cancel on Python 3.11
-                await self._attention.wait()
+        await told(self._attention, self.options.poll)
 
     async def _look(self) -> None:
         if self._executes:
@@ -307,6 +301,7 @@ class Engine:
         streams = [rows.run_stream(rows.run_of_fence(t.key), t.tenant) for t in taken]
         histories = await self._histories(streams)
         for claimed, stream, history in zip(taken, streams, histories, strict=True):
+            self._loops.went("dispatch")
             there = self.runs.get((stream.tenant, stream.id))
             if there is not None and there.epoch >= claimed.epoch:
                 continue  # claimed again meanwhile: what we have read may be older than what that one has written
@@ -373,7 +368,7 @@ class Engine:
 
     async def _fetch(self) -> None:
         """Read on in the streams of runs that have missed something."""
-        await self._fetch_wanted.wait()
+        await told(self._fetch_wanted, ROUND)
         self._fetch_wanted.clear()
         while self._to_fetch:
             wanted = [active for active in self._to_fetch.values() if not active.gone]

@@ -44,6 +44,7 @@ class Membership:
         self._name, self._place, self._clock = name, place, clock
         self._freed, self._buried = freed, buried
         self._offset_us = 0
+        self._beat_at = 0.0
         self._turn = asyncio.Lock()
 
     def now_us(self) -> int:
@@ -82,18 +83,20 @@ class Membership:
         except HeadwaterError as error:
             LOGGER.warning("This worker could not hand back what it holds; its lease will: %s", error)
 
-    async def beat(self) -> None:
-        """One heartbeat, one sweep, and a third of a lease of looking after the neighbours."""
-        await self.beat_once()
-        await self._sweep([])
+    async def beat(self) -> bool:
+        """Renew the lease and sweep if it is time, which is what it returns, and have a look at the neighbours."""
         loop = asyncio.get_running_loop()
-        until = loop.time() + self._lease / 3
-        while (left := until - loop.time()) > 0:
-            await self._glance(min(left, _GLANCE))
-            workers = await self._log.backend.workers()
-            gone = [w.id for w in workers if w.id != self.worker and is_gone(w.place)]
-            if gone:
-                await self._sweep(gone)
+        due = loop.time() >= self._beat_at
+        if due:
+            await self.beat_once()
+            await self._sweep([])
+            self._beat_at = loop.time() + self._lease / 3
+        await self._glance(min(max(0.0, self._beat_at - loop.time()), _GLANCE))
+        workers = await self._log.backend.workers()
+        gone = [w.id for w in workers if w.id != self.worker and is_gone(w.place)]
+        if gone:
+            await self._sweep(gone)
+        return due
 
     async def beat_once(self) -> None:
         """Renew the lease, and learn the database's time."""

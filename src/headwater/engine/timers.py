@@ -13,8 +13,8 @@ from __future__ import annotations
 import asyncio
 import heapq
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 
+from headwater.engine.loops import ROUND, told
 from headwater.errors import Conflict, HeadwaterError
 from headwater.events.envelope import NewEvent
 from headwater.events.ids import derived_id
@@ -29,7 +29,6 @@ from headwater.runs.events import WaitCompleted
 
 Fired = Callable[[str, str, list[tuple[int, Event, int]]], None]
 _BATCH = 1000
-_LONGEST = 1.0
 _SKEW_US = 20_000
 """By how much this worker may take the database's time wrongly: a wait is looked for until that long after its time."""
 
@@ -48,26 +47,23 @@ class Timers:
             self._sooner.set()
         heapq.heappush(self._times, until_us)
 
-    async def run(self) -> None:
-        """Fire timers until cancelled."""
-        while True:
-            now = self._now_us()  # before the look: what comes due during it is looked for again
-            due = await self._log.backend.due(None, _BATCH)
-            if due:
-                await self.fire(due)
-            while self._times and self._times[0] <= now - _SKEW_US:
-                heapq.heappop(self._times)
-            if len(due) < _BATCH:
-                await self._pause()
+    async def look(self) -> None:
+        """Fire what is due, and wait until more may be."""
+        now = self._now_us()  # before the look: what comes due during it is looked for again
+        due = await self._log.backend.due(None, _BATCH)
+        if due:
+            await self.fire(due)
+        while self._times and self._times[0] <= now - _SKEW_US:
+            heapq.heappop(self._times)
+        if len(due) < _BATCH:
+            await self._pause()
 
     async def _pause(self) -> None:
-        until = min(self._poll, _LONGEST)
+        until = min(self._poll, ROUND)
         if self._times:
             until = min(until, (self._times[0] - self._now_us()) / 1_000_000)
         self._sooner.clear()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(max(until, 0.002)):  # not wait_for, which may swallow a cancellation
-                await self._sooner.wait()
+        await told(self._sooner, max(until, 0.002))
 
     async def fire(self, due: Sequence[DueRow]) -> None:
         """Complete these waits; those that somebody else has completed or cancelled meanwhile are passed over."""

@@ -272,9 +272,9 @@ async def test_ten_thousand_orphans_are_taken_over(url: str, hw: Client) -> None
                 NewRun(id=f"o{n}", workflow="sums", input={"number": 1}) for n in range(first, first + 1000)
             ]
             await hw.runs.create(*news, owner=lost.worker)
-        for task in lost._tasks:
+        for task in lost._loops.tasks:
             task.cancel()
-        await asyncio.wait(lost._tasks)
+        await asyncio.wait(lost._loops.tasks)
         await hw.log.backend.sweep(dead=[lost.worker])
     async with working(url):
         last = hw.handle(f"o{number - 1}", sums)

@@ -1,0 +1,45 @@
+"""Whether a worker is well: judged by what its loops get done, and not by a process that is there.
+
+Every loop goes round at least once a second, or once a poll where that is longer (see `loops`). One that has not for
+`SLOW` seconds more is stuck: on a database that does not answer, on an error that comes again and again, or on
+something that blocks the process. So a worker that gets nothing done is unhealthy well within ten seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, NamedTuple, Protocol
+
+from headwater.engine.loops import ROUND
+from headwater.engine.options import EngineOptions
+
+SLOW: Final = 5.0
+"""How much longer than its longest wait a round may take."""
+
+
+class Health(NamedTuple):
+    """A worker's state: the seconds since each loop last went round, and what those that fail have failed of."""
+
+    ok: bool
+    loops: Mapping[str, float]
+    stuck: tuple[str, ...]
+    failing: Mapping[str, str]
+
+
+class Worked(Protocol):
+    """What is judged: an engine."""
+
+    @property
+    def options(self) -> EngineOptions: ...
+    @property
+    def progress(self) -> Mapping[str, float]: ...
+    @property
+    def failing(self) -> Mapping[str, str]: ...
+
+
+def health(engine: Worked, now: float) -> Health:
+    """Judge an engine at a time of its event loop. One that has not begun, or has stopped, is not well."""
+    loops = {name: max(0.0, now - went) for name, went in engine.progress.items()}
+    bound = max(ROUND, engine.options.poll) + SLOW
+    stuck = tuple(sorted(name for name, since in loops.items() if since > bound))
+    return Health(bool(loops) and not stuck, loops, stuck, dict(engine.failing))
