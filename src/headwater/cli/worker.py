@@ -92,16 +92,16 @@ async def _serve(session: Session, app: Headwater, options: EngineOptions, where
 
     stop = _on_signals()
     async with session.opened(create=True, registry=registry_of(app)) as log:
-        engine = await start(app, log, options, alone=in_a_child(where, session.url))
+        worker = await start(app, log, options, alone=in_a_child(where, session.url))
         try:
-            _say_serving(session, app, options, engine.worker)
+            _say_serving(session, app, options, worker.engine.worker)
             await stop.wait()
         finally:
-            await engine.stop()
+            await worker.stop()
     if session.as_json:
-        say_json({"event": "stopped", "worker": engine.worker})
+        say_json({"event": "stopped", "worker": worker.engine.worker})
     else:
-        say(f"worker {engine.worker} has stopped")
+        say(f"worker {worker.engine.worker} has stopped")
 
 
 async def _alone(session: Session, app: Headwater, place: str) -> None:

@@ -51,7 +51,15 @@ class Start(Protocol):
 
     async def __call__(
         self, app: Headwater, log: Log, options: Any = None, /, *, ended: Callable[[str, str, Event], None]
-    ) -> Engine: ...
+    ) -> Embedded: ...
+
+
+class Embedded(Protocol):
+    """A worker, as far as the client that embeds it is concerned."""
+
+    @property
+    def engine(self) -> Engine: ...
+    async def stop(self) -> None: ...
 
 
 class How(TypedDict, total=False):
@@ -80,6 +88,7 @@ class Client:
         self._shared = log is not None
         embeds = self._log.backend.name in {"memory", "sqlite"} if worker is None else worker
         self._embeds = embeds
+        self._worker: Embedded | None = None
         self._engine: Engine | None = None
         self._ids = TimeOrderedIds()
         self._starting: set[asyncio.Task[Any]] = set()
@@ -92,7 +101,8 @@ class Client:
         try:
             if self._embeds:
                 start = self._start or _start()
-                self._engine = await start(self.app, self._log, self._options, ended=self._waiting.has_ended)
+                self._worker = await start(self.app, self._log, self._options, ended=self._waiting.has_ended)
+                self._engine = self._worker.engine
         except BaseException:
             await self._close_log()
             raise
@@ -102,11 +112,11 @@ class Client:
         try:
             if self._starting:
                 await asyncio.wait(list(self._starting))
-            if self._engine is not None:
-                await self._engine.stop()
+            if self._worker is not None:
+                await self._worker.stop()
             await self._waiting.close()
         finally:
-            self._engine = None
+            self._worker = self._engine = None
             await self._close_log()
 
     async def _close_log(self) -> None:

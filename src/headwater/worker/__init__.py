@@ -1,6 +1,7 @@
 """The one function that starts all background work."""
 
 from headwater.worker.collector import calm_collector
+from headwater.worker.parts import Part, Worker
 from headwater.worker.start import start
 
-__all__ = ["calm_collector", "start"]
+__all__ = ["Part", "Worker", "calm_collector", "start"]

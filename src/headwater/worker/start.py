@@ -6,6 +6,7 @@ from headwater.app import Headwater
 from headwater.engine.engine import Alone, Ended, Engine
 from headwater.engine.options import EngineOptions
 from headwater.log.log import Log
+from headwater.worker.parts import Part, Worker
 
 
 async def start(
@@ -15,8 +16,10 @@ async def start(
     *,
     ended: Ended | None = None,
     alone: Alone | None = None,
-) -> Engine:
+) -> Worker:
     """Begin to work for an app on a log that is open. The caller stops what it gets."""
     engine = Engine(app, log, options, ended=ended, alone=alone)
-    await engine.start()
-    return engine
+    beside: list[Part] = []  # what else goes on in a worker, one line each
+    worker = Worker(engine, beside)
+    await worker.start()
+    return worker

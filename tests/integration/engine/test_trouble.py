@@ -205,14 +205,14 @@ async def test_clocks_an_hour_apart_change_no_timer(url: str, hw: Client) -> Non
 
     registry = register_run_events(Registry(*app.events))
     async with Log(backend_for(url), registry, clock=Late()) as log:
-        engine = await start(app, log)
-        engine._members._clock = Late()
-        await engine._members.beat_once()
+        worker = await start(app, log)
+        worker.engine._members._clock = Late()
+        await worker.engine._members.beat_once()
         run = await hw.start(naps, 3, 0.2)
         started = asyncio.get_running_loop().time()
         assert await run.result(20) == 3
         assert 0.5 < asyncio.get_running_loop().time() - started < 15
-        await engine.stop()
+        await worker.stop()
 
 
 async def test_code_that_is_gone_leaves_its_runs_waiting(
@@ -264,7 +264,7 @@ async def test_ten_thousand_orphans_are_taken_over(url: str, hw: Client) -> None
     number = 10_000
     registry = register_run_events(Registry(*app.events))
     async with Log(backend_for(url), registry) as log:
-        lost = await start(app, log, EngineOptions(runs=20_000))
+        lost = (await start(app, log, EngineOptions(runs=20_000))).engine
         from headwater.runs.creation import NewRun
 
         for first in range(0, number, 1000):

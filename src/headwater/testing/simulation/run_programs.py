@@ -29,6 +29,7 @@ from headwater.testing.simulation.clock import SimulatedClock
 from headwater.testing.simulation.run_flows import SHARED_TOKENS, Flows, shared_token, token_of
 from headwater.testing.simulation.run_promises import Promises, Sending
 from headwater.testing.simulation.workload import Node
+from headwater.worker import Worker
 
 T = TypeVar("T")
 _RESUMES: Final = 3
@@ -52,7 +53,7 @@ def engine_of(
     )
 
 
-async def start_engine(engine: Engine) -> None:
+async def start_engine(engine: Engine | Worker) -> None:
     """As a supervisor would: again, until it stays up."""
     while True:
         try:
@@ -113,10 +114,10 @@ class ClientProgram:
 
         async def start(
             app: Headwater, log: Log, options: EngineOptions | None = None, /, *, ended: Ended
-        ) -> Engine:
-            engine = engine_of(node, app, log, options or EngineOptions(), ended)
-            await start_engine(engine)
-            return engine
+        ) -> Worker:
+            worker = Worker(engine_of(node, app, log, options or EngineOptions(), ended))
+            await start_engine(worker)
+            return worker
 
         self._client = Client(flows.app, log=log, worker=embedded is not None, options=embedded, start=start)
 

@@ -1,0 +1,44 @@
+"""A worker: its parts, started in their order and stopped against it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from typing import Protocol
+
+from headwater.engine.engine import Engine
+
+
+class Part(Protocol):
+    """Some background work: it begins, it stops cleanly, and it tells when each of its loops last went round."""
+
+    @property
+    def progress(self) -> Mapping[str, float]: ...
+    async def start(self) -> None: ...
+    async def stop(self) -> None: ...
+
+
+class Worker:
+    """All background work of a process: the engine, and what goes on beside it."""
+
+    def __init__(self, engine: Engine, beside: Sequence[Part] = ()) -> None:
+        self.engine = engine
+        self._parts: tuple[Part, ...] = (engine, *beside)
+        self._running = AsyncExitStack()
+
+    @property
+    def progress(self) -> dict[str, float]:
+        """When each loop last went round, by the event loop's clock."""
+        return {name: at for part in self._parts for name, at in part.progress.items()}
+
+    async def start(self) -> None:
+        """Start every part; if one cannot be started, none is left running."""
+        async with AsyncExitStack() as starting:
+            for part in self._parts:
+                await part.start()
+                starting.push_async_callback(part.stop)
+            self._running = starting.pop_all()
+
+    async def stop(self) -> None:
+        """Stop every part, whatever the others do."""
+        await self._running.aclose()
