@@ -27,7 +27,7 @@ class Health(NamedTuple):
 
 
 class Worked(Protocol):
-    """What is judged: an engine."""
+    """What is judged: an engine, or a worker with all its parts."""
 
     @property
     def options(self) -> EngineOptions: ...
@@ -37,9 +37,9 @@ class Worked(Protocol):
     def failing(self) -> Mapping[str, str]: ...
 
 
-def health(engine: Worked, now: float) -> Health:
-    """Judge an engine at a time of its event loop. One that has not begun, or has stopped, is not well."""
-    loops = {name: max(0.0, now - went) for name, went in engine.progress.items()}
-    bound = max(ROUND, engine.options.poll) + SLOW
+def health(worker: Worked, now: float) -> Health:
+    """Judge a worker at a time of its event loop. One that has not begun, or has stopped, is not well."""
+    loops = {name: max(0.0, now - went) for name, went in worker.progress.items()}
+    bound = max(ROUND, worker.options.poll) + SLOW
     stuck = tuple(sorted(name for name, since in loops.items() if since > bound))
-    return Health(bool(loops) and not stuck, loops, stuck, dict(engine.failing))
+    return Health(bool(loops) and not stuck, loops, stuck, dict(worker.failing))

@@ -7,13 +7,16 @@ from contextlib import AsyncExitStack
 from typing import Protocol
 
 from headwater.engine.engine import Engine
+from headwater.engine.options import EngineOptions
 
 
 class Part(Protocol):
-    """Some background work: it begins, it stops cleanly, and it tells when each of its loops last went round."""
+    """Some background work: it begins, it stops cleanly, and it tells how its loops fare (see `Loops`)."""
 
     @property
     def progress(self) -> Mapping[str, float]: ...
+    @property
+    def failing(self) -> Mapping[str, str]: ...
     async def start(self) -> None: ...
     async def stop(self) -> None: ...
 
@@ -30,6 +33,16 @@ class Worker:
     def progress(self) -> dict[str, float]:
         """When each loop last went round, by the event loop's clock."""
         return {name: at for part in self._parts for name, at in part.progress.items()}
+
+    @property
+    def failing(self) -> dict[str, str]:
+        """What each loop that did not go round the last time has failed of."""
+        return {name: why for part in self._parts for name, why in part.failing.items()}
+
+    @property
+    def options(self) -> EngineOptions:
+        """How the engine works."""
+        return self.engine.options
 
     async def start(self) -> None:
         """Start every part; if one cannot be started, none is left running."""

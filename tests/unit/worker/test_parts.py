@@ -15,6 +15,7 @@ class Beside:
     def __init__(self, name: str, said: list[str], *, fails: str = "") -> None:
         self.name, self.said, self.fails = name, said, fails
         self.progress = {name: 1.0}
+        self.failing = {name: fails} if fails else {}
 
     async def start(self) -> None:
         await self._do("start")
