@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, overload
 from uuid import UUID
 
 from headwater.app.current import current_run, needed_run
+from headwater.app.domain import Declared, Domain, add_events, add_pipelines
 from headwater.app.hooks import Hook
 from headwater.app.steps import Step, StepOptions
 from headwater.app.workflows import Workflow
@@ -38,13 +39,15 @@ class _DeclareWorkflow(Protocol):
 
 
 class Headwater:
-    """A program's workflows, steps and events. It opens nothing until `connect` or `run`."""
+    """A program's workflows, steps, events and domains. It opens nothing until `connect` or `run`."""
 
     def __init__(self, name: str) -> None:
         self.name = check_name("app", name)
         self.workflows: dict[tuple[str, int], Workflow[..., Any]] = {}
         self.steps: dict[str, Step[..., Any]] = {}
         self.events: list[type[Event]] = []
+        self.pipelines: dict[str, Declared] = {}
+        self.domains: dict[str, Domain] = {}
         self.actions = Actions(self.steps)
 
     # Declaring
@@ -101,8 +104,23 @@ class Headwater:
 
     def event(self, model: type[E]) -> type[E]:
         """Declare a domain event, so that it can be emitted and read; usable as a decorator."""
-        self.events.append(model)
+        add_events(self.events, [model], f"App {self.name!r}")
         return model
+
+    def include(self, domain: Domain) -> None:
+        """Take in a domain: its events, pipelines, routes, commands and background work. Again is once."""
+        known = self.domains.get(domain.name)
+        if known is domain:
+            return
+        whose = f"Domain {domain.name!r}"
+        if known is not None:
+            raise DeclarationRefused(f"{whose} is included already, as another one. Rename one of them.")
+        events, pipelines = [*self.events], {**self.pipelines}
+        add_events(events, domain.all_events(), whose)
+        add_pipelines(pipelines, domain.pipelines, whose)
+        self.events[:] = events
+        self.pipelines.update(pipelines)
+        self.domains[domain.name] = domain
 
     # What the code of a workflow may ask
 

@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from typing import Protocol
 
+from headwater.app.domain import Part as Part
 from headwater.engine.engine import Engine
 from headwater.engine.options import EngineOptions
-
-
-class Part(Protocol):
-    """Some background work: it begins, it stops cleanly, and it tells how its loops fare (see `Loops`)."""
-
-    @property
-    def progress(self) -> Mapping[str, float]: ...
-    @property
-    def failing(self) -> Mapping[str, str]: ...
-    async def start(self) -> None: ...
-    async def stop(self) -> None: ...
 
 
 class Worker:

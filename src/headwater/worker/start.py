@@ -19,7 +19,9 @@ async def start(
 ) -> Worker:
     """Begin to work for an app on a log that is open. The caller stops what it gets."""
     engine = Engine(app, log, options, ended=ended, alone=alone)
-    beside: list[Part] = []  # what else goes on in a worker, one line each
+    beside: list[Part] = [  # what else goes on in a worker, one line each
+        *(part for domain in app.domains.values() if domain.parts for part in domain.parts(app, log)),
+    ]
     worker = Worker(engine, beside)
     await worker.start()
     return worker
