@@ -3,8 +3,8 @@
     evaluations = Domain(name="evaluations", pipelines=[scores], routes=routes, commands=commands)
     app.include(evaluations)
 
-Routes, commands and parts are functions that are called by whoever has a use for them: a worker never imports FastAPI, and
-a command line that prints its help opens no log. Server, worker and command line know domains by these words alone.
+Routes, commands and parts are functions, called by whoever has a use for them: a worker never imports FastAPI, and a
+command line that prints its help opens no log. Server, worker and command line know domains by these words alone.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Serving(Protocol):
     @property
     def log(self) -> Log: ...
     def allow(self, scope: Scope) -> Any:
-        """A dependency that lets through who may do this, and gives their tenant: `tenant: str = serving.allow("read")`."""
+        """What lets through who may do this, and gives their tenant: `tenant: str = serving.allow("read")`."""
         ...
 
 
@@ -66,7 +66,7 @@ Parts = Callable[["Headwater", "Log"], Sequence[Part]]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Domain:
-    """Events, pipelines, and, made when they are needed: routes under `/api/v1/<name>`, a group of commands, worker parts."""
+    """Events and pipelines; and, made when needed: routes under `/api/v1/<name>`, a group of commands, worker parts."""
 
     name: str
     events: Sequence[type[Event]] = ()

@@ -1,4 +1,4 @@
-"""Domains that installed packages bring along: entry points of the group `headwater.domains`, each naming a `Domain`."""
+"""Domains of installed packages: entry points of the group `headwater.domains`, each naming a `Domain`."""
 
 from __future__ import annotations
 

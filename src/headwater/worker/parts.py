@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 
-from headwater.app.domain import Part as Part
+from headwater.app.domain import Part
 from headwater.engine.engine import Engine
 from headwater.engine.options import EngineOptions
 

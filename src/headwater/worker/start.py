@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from headwater.app import Headwater
+from headwater.app.domain import Part
 from headwater.engine.engine import Alone, Ended, Engine
 from headwater.engine.options import EngineOptions
 from headwater.log.log import Log
-from headwater.worker.parts import Part, Worker
+from headwater.worker.parts import Worker
 
 
 async def start(

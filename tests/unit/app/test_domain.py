@@ -90,7 +90,8 @@ def test_the_parts_of_a_domain_begin_and_stop_with_the_worker() -> None:
     went: list[str] = []
 
     class Watching:
-        progress = {"watching": 1.0}
+        def __init__(self) -> None:
+            self.progress = {"watching": 1.0}
 
         async def start(self) -> None:
             went.append("start")
@@ -100,7 +101,7 @@ def test_the_parts_of_a_domain_begin_and_stop_with_the_worker() -> None:
 
     async def main() -> None:
         app = Headwater("shop")
-        app.include(Domain(name="watch", parts=lambda app, log: [Watching()]))
+        app.include(Domain(name="watch", parts=lambda _app, _log: [Watching()]))
         async with Log(MemoryBackend()) as log:
             worker = await start(app, log)
             assert worker.progress["watching"] == 1.0
