@@ -28,10 +28,12 @@ Scope = Literal["read", "write", "admin"]
 
 
 class Part(Protocol):
-    """Some background work: it begins, it stops cleanly, and it tells when each of its loops last went round."""
+    """Some background work: it begins, it stops cleanly, and it tells how its loops fare (see `Loops`)."""
 
     @property
     def progress(self) -> Mapping[str, float]: ...
+    @property
+    def failing(self) -> Mapping[str, str]: ...
     async def start(self) -> None: ...
     async def stop(self) -> None: ...
 

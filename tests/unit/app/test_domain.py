@@ -92,6 +92,7 @@ def test_the_parts_of_a_domain_begin_and_stop_with_the_worker() -> None:
     class Watching:
         def __init__(self) -> None:
             self.progress = {"watching": 1.0}
+            self.failing: dict[str, str] = {}
 
         async def start(self) -> None:
             went.append("start")
