@@ -24,12 +24,15 @@ HeadwaterError
 │   ├── RunIdReused         the id stands for a run of another workflow or input
 │   ├── RunHeldError        the run is held, and goes on only when it is resumed
 │   ├── RunNotHeld          only a held run can be resumed
+│   ├── CheckpointMoved     another folds the projection, or was asked to look again
+│   ├── Parked              a projection's key is parked, so it does not come further
 │   ├── HookNotFound        no hook is open under the token
 │   └── HookTooEarly        the run is there, but has not made the hook yet
 ├── Undecodable             stored bytes that this code cannot read
 │   ├── UnknownEventType    no model is registered for the type
 │   ├── NewerSchema         written by newer code than this
 │   ├── IllegalEvent        an event that the state machines forbid: its writer has a defect
+│   ├── StateUnreadable     a projection's stored state does not fit its type
 │   └── PayloadMissing      the read left the payload out, or it is lost
 ├── ChainBroken             verification found an altered, removed or swapped event
 ├── NonDeterminismError     the code at hand asks for something else than the run's history holds
@@ -249,6 +252,29 @@ class RunNotHeld(Conflict):
         self.run, self.status = run, status
 
 
+class CheckpointMoved(Conflict):
+    """A projection's checkpoint is not where it was read."""
+
+    def __init__(self, projection: str) -> None:
+        super().__init__(
+            f"The checkpoint of projection {projection!r} has moved: another worker folds it, or it was asked to look "
+            "again. Nothing was written; read it anew."
+        )
+        self.projection = projection
+
+
+class Parked(Conflict):
+    """A projection has parked a key."""
+
+    def __init__(self, projection: str, tenant: str, key: str, position: int, error: str) -> None:
+        super().__init__(
+            f"Projection {projection!r} has parked key {_short(key)} of tenant {_short(tenant)} at position "
+            f"{position}: {error}. Mend the fold, then run `headwater projection redrive {projection}`."
+        )
+        self.projection, self.tenant, self.key = projection, tenant, key
+        self.position, self.error = position, error
+
+
 class HookNotFound(Conflict):
     """No hook is open under a token."""
 
@@ -303,6 +329,17 @@ class IllegalEvent(Undecodable):
             f"Event {version} of run {run!r} is a {type}, which is illegal: {what} {now}. Its writer has a defect."
         )
         self.run, self.version, self.type, self.what, self.status = run, version, type, what, status
+
+
+class StateUnreadable(Undecodable):
+    """A projection's stored state does not fit its type."""
+
+    def __init__(self, projection: str, why: str) -> None:
+        super().__init__(
+            f"A stored state of projection {projection!r} does not fit: {why}. Raise the projection's version, so that "
+            "its states are built anew."
+        )
+        self.projection = projection
 
 
 class PayloadMissing(Undecodable):

@@ -38,8 +38,18 @@ class _DeclareWorkflow(Protocol):
     def __call__(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> Workflow[P, R]: ...
 
 
+class _Projection(Protocol):
+    @property
+    def name(self) -> str: ...
+    @property
+    def events(self) -> tuple[type[Event], ...]: ...
+
+
+J = TypeVar("J", bound=_Projection)
+
+
 class Headwater:
-    """A program's workflows, steps, events and domains. It opens nothing until `connect` or `run`."""
+    """A program's workflows, steps, events, projections and domains. It opens nothing until `connect` or `run`."""
 
     def __init__(self, name: str) -> None:
         self.name = check_name("app", name)
@@ -48,6 +58,7 @@ class Headwater:
         self.events: list[type[Event]] = []
         self.pipelines: dict[str, Declared] = {}
         self.domains: dict[str, Domain] = {}
+        self.projections: dict[str, Any] = {}
         self.actions = Actions(self.steps)
 
     # Declaring
@@ -121,6 +132,13 @@ class Headwater:
         self.events[:] = events
         self.pipelines.update(pipelines)
         self.domains[domain.name] = domain
+
+    def project(self, projection: J) -> J:
+        """Declare a projection: the app's workers keep its states up to date."""
+        if self.projections.setdefault(projection.name, projection) is not projection:
+            raise DeclarationRefused(f"Projection {projection.name!r} is declared twice.")
+        self.events.extend(model for model in projection.events if model not in self.events)
+        return projection
 
     # What the code of a workflow may ask
 

@@ -19,7 +19,7 @@ from uuid import UUID
 from headwater.errors import EventIdReused, LogClosed
 from headwater.events.clock import Clock, SystemClock, to_us
 from headwater.events.codec import Codec
-from headwater.events.envelope import Recorded, Stream
+from headwater.events.envelope import Recorded, StoredRow, Stream
 from headwater.events.ids import Ids, TimeOrderedIds
 from headwater.events.registry import Registry, RegistryDecoder
 from headwater.log.cursor import Cursor
@@ -227,6 +227,11 @@ class Log:
             found.append([Recorded(row, self.decoder) for row in filled])
         return found
 
+    async def fill(self, rows: Sequence[StoredRow]) -> Sequence[StoredRow]:
+        """Rows that were read from the backend, with their large payloads."""
+        self.info  # noqa: B018
+        return await self._reader.fill(rows)
+
     async def pages(
         self,
         after: Cursor | None = None,
@@ -270,6 +275,10 @@ class Log:
     async def others(self, seen: int) -> int:
         """Wait until somebody else has appended since `seen`, which this gave before; 0 at first."""
         return await self._live.others(seen)
+
+    async def beyond(self, position: int) -> None:
+        """Wait until the log holds something after a position, or is said to."""
+        await self._live.beyond(position)
 
     async def head(self) -> Cursor:
         """The cursor behind the last event."""

@@ -218,6 +218,8 @@ class MemoryBackend:
         self._incarnation = incarnation or uuid4()
         self._rows = _Rows()
         self.hints = _NoHints()
+        self.beside: dict[str, object] = {}
+        """What other parts keep beside this log, for as long as it lives."""
 
     async def open(self) -> LogInfo:
         return LogInfo(self._incarnation, self.name, SCHEMA_VERSION)

@@ -7,6 +7,8 @@ from headwater.app.domain import Part
 from headwater.engine.engine import Alone, Ended, Engine
 from headwater.engine.options import EngineOptions
 from headwater.log.log import Log
+from headwater.projections.open import store_for
+from headwater.projections.projector import Projector
 from headwater.worker.parts import Worker
 
 
@@ -23,6 +25,8 @@ async def start(
     beside: list[Part] = [  # what else goes on in a worker, one line each
         *(part for domain in app.domains.values() if domain.parts for part in domain.parts(app, log)),
     ]
+    if app.projections:
+        beside.append(Projector(log, list(app.projections.values()), store_for(log)))
     worker = Worker(engine, beside)
     await worker.start()
     return worker

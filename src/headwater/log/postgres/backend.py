@@ -190,6 +190,10 @@ class PostgresBackend:
     ) -> SnapshotRow | None:
         return await self._rows.load_snapshot(stream, name, fold_version, to_version)
 
+    async def fetch(self, sql: str, *arguments: Any) -> Sequence[Any]:
+        """Run a statement over all tenants on what is kept beside the log. It may run twice."""
+        return await self._connections.fetch(sql, *arguments, tenant=None)
+
     def transaction(self) -> AbstractAsyncContextManager[Transaction]:
         return transaction(self._connections)
 

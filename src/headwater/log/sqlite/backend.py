@@ -265,6 +265,16 @@ class SqliteBackend:
             lambda connection: Owners(connection).entries(tenant, list, label, statuses, keys, before, limit)
         )
 
+    # What is kept beside the log
+
+    async def look(self, job: Job[T]) -> T:
+        """Read what is kept in the file beside the log."""
+        return await self._read(job)
+
+    async def change(self, job: Job[T]) -> T:
+        """Write it, in one transaction."""
+        return await self._write(job)
+
     # Where it is done
 
     def _prepare(self, connection: Database) -> UUID:

@@ -190,6 +190,35 @@ CREATE TABLE headwater.commits (
 );
 CREATE INDEX commits_by_time ON headwater.commits (at);
 
+-- Projections: how far each generation is and who folds it, and its states. See headwater/projections.
+CREATE TABLE headwater.projections (
+    name text COLLATE "C" NOT NULL,
+    generation integer NOT NULL,
+    version integer NOT NULL,
+    live boolean NOT NULL,
+    paused boolean NOT NULL DEFAULT false,
+    position bigint NOT NULL DEFAULT 0,
+    epoch bigint NOT NULL DEFAULT 0,
+    holder text COLLATE "C" NOT NULL DEFAULT '',
+    until bigint NOT NULL DEFAULT 0,
+    PRIMARY KEY (name, generation)
+) WITH (fillfactor = 50);
+CREATE UNIQUE INDEX projections_live ON headwater.projections (name) WHERE live;
+
+CREATE TABLE headwater.states (
+    name text COLLATE "C" NOT NULL,
+    generation integer NOT NULL,
+    position bigint NOT NULL,
+    parked bigint NOT NULL,
+    again integer NOT NULL,
+    tenant text COLLATE "C" NOT NULL CHECK (tenant <> ''),
+    key text COLLATE "C" NOT NULL,
+    error text NOT NULL,
+    state bytea,
+    PRIMARY KEY (name, generation, tenant, key)
+) WITH (fillfactor = 70);
+CREATE INDEX states_parked ON headwater.states (name, generation, tenant, key) WHERE parked > 0 OR again > 0;
+
 -- The tenants that this transaction acts for, where its role may not cross them.
 CREATE FUNCTION headwater.acting_for() RETURNS text[]
     LANGUAGE sql STABLE PARALLEL SAFE
@@ -200,11 +229,11 @@ DECLARE
     t text;
 BEGIN
     FOREACH t IN ARRAY ARRAY['log', 'migrations', 'tenants', 'events', 'keys', 'fences', 'due', 'ready', 'entries', 'blobs',
-                             'snapshots', 'staged', 'voided', 'commits', 'workers'] LOOP
+                             'snapshots', 'staged', 'voided', 'commits', 'workers', 'projections', 'states'] LOOP
         EXECUTE format('ALTER TABLE headwater.%I ENABLE ROW LEVEL SECURITY', t);
         EXECUTE format('ALTER TABLE headwater.%I FORCE ROW LEVEL SECURITY', t);
         EXECUTE format('CREATE POLICY worker ON headwater.%I TO headwater_worker USING (true) WITH CHECK (true)', t);
-        IF t IN ('log', 'migrations') THEN
+        IF t IN ('log', 'migrations', 'projections') THEN
             EXECUTE format('CREATE POLICY server ON headwater.%I FOR SELECT TO headwater_server USING (true)', t);
             EXECUTE format('GRANT SELECT ON headwater.%I TO headwater_worker, headwater_server', t);
         ELSIF t IN ('voided', 'commits') THEN
@@ -223,7 +252,8 @@ GRANT SELECT, INSERT ON headwater.events, headwater.tenants, headwater.blobs TO 
 GRANT SELECT, INSERT, UPDATE, DELETE
     ON headwater.keys, headwater.fences, headwater.due, headwater.ready, headwater.entries, headwater.snapshots
     TO headwater_worker, headwater_server;
-GRANT SELECT, INSERT, UPDATE, DELETE ON headwater.workers TO headwater_worker;
+GRANT SELECT, INSERT, UPDATE, DELETE ON headwater.workers, headwater.projections, headwater.states TO headwater_worker;
+GRANT SELECT ON headwater.states TO headwater_server;
 GRANT SELECT, INSERT, UPDATE, DELETE ON headwater.commits TO headwater_worker, headwater_server;
 GRANT SELECT, INSERT, DELETE ON headwater.staged, headwater.voided TO headwater_worker, headwater_server;
 GRANT SELECT (shard, position, chain, recorded_at) ON headwater.events TO headwater_tail;

@@ -148,3 +148,34 @@ CREATE TABLE hw_snapshots (
     state BLOB NOT NULL,
     PRIMARY KEY (tenant, stream_type, stream_id, name, version)
 ) STRICT;
+
+-- Projections: how far each generation is and who folds it, and its states. See headwater/projections.
+CREATE TABLE hw_projections (
+    name TEXT NOT NULL,
+    generation INTEGER NOT NULL,
+    version INTEGER NOT NULL,
+    live INTEGER NOT NULL,
+    paused INTEGER NOT NULL DEFAULT 0,
+    position INTEGER NOT NULL DEFAULT 0,
+    epoch INTEGER NOT NULL DEFAULT 0,
+    holder TEXT NOT NULL DEFAULT '',
+    until INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (name, generation)
+) STRICT, WITHOUT ROWID;
+
+CREATE UNIQUE INDEX hw_projections_live ON hw_projections (name) WHERE live = 1;
+
+CREATE TABLE hw_states (
+    name TEXT NOT NULL,
+    generation INTEGER NOT NULL,
+    tenant TEXT NOT NULL,
+    key TEXT NOT NULL,
+    position INTEGER NOT NULL,
+    parked INTEGER NOT NULL,
+    error TEXT NOT NULL,
+    again INTEGER NOT NULL,
+    state BLOB,
+    PRIMARY KEY (name, generation, tenant, key)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX hw_states_parked ON hw_states (name, generation, tenant, key) WHERE parked > 0 OR again > 0;

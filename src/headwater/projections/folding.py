@@ -1,0 +1,200 @@
+"""Folding one generation of a projection, batch by batch: what the projector and a rebuild have in common.
+
+Promise. The states of a generation at its checkpoint are the fold of the log up to there, each event applied once,
+whatever dies when, and whoever else folds at the same time.
+
+Why it is right. A batch is a page of the log after the checkpoint, grouped by key. States that it changes and the
+checkpoint behind it are written in one transaction, on the condition that the checkpoint (epoch and position) is the
+one that the batch began at. So of two that fold the same page one writes; a death before the write leaves nothing, and
+a write whose answer was lost shows as a checkpoint that has moved: states are then read anew. Cached states are
+those of our own last write, and dropped whenever a write fails.
+
+A key is parked at the event that its fold, its state or its payload fails at. The state before stays, and later events
+of the key pass. To fold a key again, the log is read from where its state is to the checkpoint, and the result is
+written at that same checkpoint, so no event between is missed and none is folded twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, Generic, TypeVar
+
+from headwater.errors import CheckpointMoved, HeadwaterError
+from headwater.events.envelope import Recorded, StoredRow
+from headwater.log.log import Log
+from headwater.log.port import Query
+from headwater.projections.projection import Projection
+from headwater.projections.stores import FROM_START, Checkpoint, Key, StateRow, Store
+
+S = TypeVar("S")
+_LONGEST: Final = 500
+_UNSET: Final = object()
+
+
+class _Entry:
+    """A key's state as it was last written, and decoded when it is first folded onto."""
+
+    __slots__ = ("row", "state")
+
+    def __init__(self, row: StateRow) -> None:
+        self.row = row
+        self.state: Any = _UNSET
+
+
+class Folding(Generic[S]):
+    """Folds one generation under a lease."""
+
+    def __init__(
+        self,
+        log: Log,
+        projection: Projection[S],
+        store: Store,
+        holder: str,
+        *,
+        lease: float = 10.0,
+        batch: int = 2000,
+        cache: int = 50_000,
+    ) -> None:
+        self._log, self.projection, self._store, self._holder = log, projection, store, holder
+        self._lease_us, self._batch, self._cached = int(lease * 1_000_000), batch, cache
+        self._cache: dict[Key, _Entry] = {}
+        self.at: Checkpoint | None = None
+        for model in projection.events:
+            log.registry.add(model)
+
+    async def take(self, generation: int) -> Checkpoint | None:
+        """Take or keep the lease: where the generation is, None if another folds it."""
+        at = await self._store.take(self.projection.name, generation, self._holder, self._lease_us)
+        if at != self.at:
+            self._cache.clear()
+        self.at = at
+        return at
+
+    async def release(self) -> None:
+        """Let another take it."""
+        if self.at is not None:
+            await self._store.release(self.at.name, self.at.generation, self._holder)
+            self.at = None
+
+    async def step(self) -> bool:
+        """Fold the next page; whether the log went on."""
+        at = self._needed()
+        page = await self._log.backend.read(Query(after=at.position, limit=self._batch, **self._filter()))
+        if page.seen <= at.position:
+            return False
+        groups = self._grouped(await self._log.fill(page.rows))
+        entries = await self._entries(groups)
+        rows = [
+            row for key, events in groups.items() if (row := self._fold(entries[key], events)) is not None
+        ]
+        await self._save(page.seen, rows)
+        if len(self._cache) > self._cached:
+            self._cache.clear()
+        return True
+
+    async def again(self) -> int:
+        """Fold again the keys that this was asked for: how many."""
+        at = self._needed()
+        found = await self._store.parked(at.name, at.generation, limit=10_000)
+        asked = [row for row in found if row.again]
+        if not asked:
+            return 0
+        entries: dict[Key, _Entry] = {}
+        for row in asked:
+            start = row._replace(parked=0, error="", again=0)
+            if row.again == FROM_START:
+                start = start._replace(position=0, state=None)
+            entries[Key(row.tenant, row.key)] = _Entry(start)
+        after = min(entry.row.position for entry in entries.values())
+        while after < at.position:
+            query = Query(after=after, to_position=at.position, limit=self._batch, **self._filter())
+            page = await self._log.backend.read(query)
+            rows = [row for row in page.rows if row[0] <= at.position]
+            for key, events in self._grouped(await self._log.fill(rows)).items():
+                if (entry := entries.get(key)) is not None:
+                    self._fold(entry, events)
+            if page.seen <= after:
+                break
+            after = page.seen
+        await self._save(at.position, [entry.row for entry in entries.values()])
+        self._cache.clear()
+        return len(entries)
+
+    def _needed(self) -> Checkpoint:
+        if self.at is None:
+            raise CheckpointMoved(self.projection.name)
+        return self.at
+
+    def _filter(self) -> dict[str, Any]:
+        return {"types": self.projection.types, "stream_types": self.projection.stream_types}
+
+    def _grouped(self, rows: Iterable[StoredRow]) -> dict[Key, list[Recorded]]:
+        """The events of a page by key, each key's in order."""
+        groups: dict[Key, list[Recorded]] = {}
+        decoder, key_of = self._log.decoder, self.projection.key
+        for row in rows:
+            recorded = Recorded(row, decoder)
+            key = key_of(recorded)
+            if key is not None:
+                groups.setdefault(Key(row[1], key), []).append(recorded)
+        return groups
+
+    async def _entries(self, keys: Iterable[Key]) -> dict[Key, _Entry]:
+        """What is kept of these keys, from the cache or the store."""
+        at = self._needed()
+        missing = [key for key in keys if key not in self._cache]
+        if missing:
+            found = await self._store.load(at.name, at.generation, missing)
+            for key in missing:
+                self._cache[key] = _Entry(found.get(key) or StateRow(*key, 0, None))
+        return self._cache
+
+    def _fold(self, entry: _Entry, events: Sequence[Recorded]) -> StateRow | None:
+        """Fold a key's events onto its state: what is to be written, None if nothing changes."""
+        row = entry.row
+        if row.parked:
+            return None
+        position = row.position
+        projection = self.projection
+        state = entry.state
+        failed: StateRow | None = None
+        for recorded in events:
+            if recorded.position <= row.position:
+                continue
+            try:
+                if state is _UNSET:
+                    state = projection.initial if row.state is None else projection.decode(row.state)
+                state = projection.fold(state, recorded.event)
+            except Exception as error:  # noqa: BLE001  (whatever it is, it is this key's)
+                failed = row._replace(parked=recorded.position, error=_said(error))
+                break
+            position = recorded.position
+        if position == row.position and failed is None:
+            return None
+        entry.state = state
+        kept = row.state
+        if position > row.position:
+            try:
+                kept = projection.encode(state)
+            except HeadwaterError as error:
+                failed = row._replace(parked=position, error=_said(error))
+                kept, position = row.state, row.position
+        entry.row = (failed or row)._replace(position=position, state=kept)
+        return entry.row
+
+    async def _save(self, position: int, rows: Sequence[StateRow]) -> None:
+        try:
+            self.at = await self._store.save(self._needed(), position, rows)
+        except BaseException:
+            self._cache.clear()
+            self.at = None
+            raise
+
+
+def _said(error: Exception) -> str:
+    return (
+        f"{type(error).__name__}: {error}"[:_LONGEST]
+        .replace("\x00", "\\x00")
+        .encode("utf-8", "replace")
+        .decode()
+    )

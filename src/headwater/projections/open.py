@@ -1,0 +1,31 @@
+"""From a log to the store in its own database: the only place that knows which stores there are."""
+
+from __future__ import annotations
+
+from headwater.errors import NotSupported
+from headwater.log.log import Log
+from headwater.log.memory import MemoryBackend
+from headwater.projections.memory import MemoryStore
+from headwater.projections.stores import Store
+
+
+def store_for(log: Log) -> Store:
+    """The store beside a log: where its events are, its states are."""
+    backend = log.backend
+    if isinstance(backend, MemoryBackend):
+        kept = backend.beside.setdefault("projections", MemoryStore())
+        if isinstance(kept, MemoryStore):
+            return kept
+    if backend.name == "sqlite":
+        from headwater.log.sqlite.backend import SqliteBackend
+        from headwater.projections.sqlite import SqliteStore
+
+        if isinstance(backend, SqliteBackend):
+            return SqliteStore(backend)
+    if backend.name == "postgres":
+        from headwater.log.postgres.backend import PostgresBackend
+        from headwater.projections.postgres import PostgresStore
+
+        if isinstance(backend, PostgresBackend):
+            return PostgresStore(backend)
+    raise NotSupported(f"A {backend.name} log keeps no states. Give a store of your own.")

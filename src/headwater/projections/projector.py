@@ -1,0 +1,121 @@
+"""The projector: follows the log for every projection of an app.
+
+One task a projection. It takes the lease of the live generation, does again what was asked for, folds to the end of the
+log, and waits for more. Another worker that holds the lease is left alone; when it is gone, its lease passes. A
+projection whose `version` is newer than its live generation's is built anew beside it (see `rebuild`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any, Final
+from uuid import uuid4
+
+from headwater.errors import CheckpointMoved, HeadwaterError, LogClosed
+from headwater.log.log import Log
+from headwater.projections.folding import Folding
+from headwater.projections.projection import Projection
+from headwater.projections.rebuild import live_of, rebuild
+from headwater.projections.stores import Store
+
+LOGGER: Final = logging.getLogger("headwater.projections")
+_ROUND: Final = 1.0
+_LONGEST: Final = 2.0
+
+
+class Projector:
+    """Background work of a worker: keeps states up to date."""
+
+    def __init__(
+        self, log: Log, projections: Sequence[Projection[Any]], store: Store, *, lease: float = 10.0
+    ) -> None:
+        self._log, self._projections, self._store, self._lease = log, projections, store, lease
+        self._holder = f"projector-{uuid4()}"
+        self._tasks: list[asyncio.Task[None]] = []
+        self.progress: dict[str, float] = {}
+        """When each projection last went round, in the event loop's time."""
+        self.failing: dict[str, str] = {}
+        """Why those that did not go round the last time have not."""
+        self.positions: dict[str, int] = {}
+        """How far each projection is that is folded here."""
+
+    async def start(self) -> None:
+        for projection in self._projections:
+            name = f"projection-{projection.name}"
+            self._went(name)
+            self._tasks.append(asyncio.create_task(self._keep(name, projection), name=f"headwater-{name}"))
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks.clear()
+
+    def lag(self, tail: int) -> dict[str, int]:
+        """How many positions of the log each projection that is folded here has still to pass."""
+        return {name: max(0, tail - position) for name, position in self.positions.items()}
+
+    def _went(self, name: str) -> None:
+        self.progress[name] = asyncio.get_running_loop().time()
+
+    async def _keep(self, name: str, projection: Projection[Any]) -> None:
+        folding = Folding(self._log, projection, self._store, self._holder, lease=self._lease)
+        pause = 0.05
+        try:
+            while True:
+                try:
+                    await self._round(name, folding)
+                except LogClosed:
+                    return
+                except CheckpointMoved:
+                    await asyncio.sleep(0.05)  # another has it, or it was asked to look again
+                except Exception as error:
+                    self.failing[name] = str(error) or type(error).__name__
+                    known = isinstance(error, HeadwaterError)
+                    LOGGER.warning(
+                        "Projection %s stands still: %s", projection.name, error, exc_info=not known
+                    )
+                    await asyncio.sleep(pause)
+                    pause = min(pause * 2, _LONGEST)
+                else:
+                    pause = 0.05
+                    self.failing.pop(name, None)
+                    self._went(name)
+        finally:
+            self.positions.pop(projection.name, None)
+            with suppress(HeadwaterError):
+                await folding.release()
+
+    async def _round(self, name: str, folding: Folding[Any]) -> None:
+        projection = folding.projection
+        live = await live_of(self._store, projection)
+        if live.version > projection.version:
+            raise HeadwaterError(
+                f"The states in use are of version {live.version} and this code's fold is {projection.version}. "
+                "Deploy the newer code here too."
+            )
+        if live.version < projection.version:
+            await rebuild(
+                self._log, projection, self._store, lease=self._lease, went=lambda *_: self._went(name)
+            )
+            return
+        at = await folding.take(live.generation)
+        if at is None or at.paused:
+            self.positions.pop(projection.name, None)
+            await asyncio.sleep(_ROUND / 2)
+            return
+        await folding.again()
+        clock = asyncio.get_running_loop().time
+        until = clock() + min(_ROUND, self._lease / 3)
+        while clock() < until:
+            went = await folding.step()
+            position = folding.at.position if folding.at else at.position
+            self.positions[projection.name] = position
+            self._went(name)
+            if not went:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(max(0.0, until - clock())):
+                        await self._log.beyond(position)

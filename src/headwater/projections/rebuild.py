@@ -1,0 +1,184 @@
+"""Rebuilding: a second generation is folded from the start beside the live one, and put into its place.
+
+Readers see the live generation until the swap, which is one transaction and happens only when the new one is at
+least as far. A rebuild that was killed is taken up where its checkpoint is, by whoever rebuilds next. `verify` builds
+in the same way, compares and drops what it built.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from hashlib import sha256
+from typing import Any, NamedTuple
+from uuid import uuid4
+
+from headwater.errors import CheckpointMoved
+from headwater.log.log import Log
+from headwater.log.port import DEFAULT_SHARD
+from headwater.projections.folding import Folding
+from headwater.projections.projection import Projection
+from headwater.projections.stores import Checkpoint, CheckpointRepository, Key, StateRow, Store
+
+Went = Callable[[int, int], None]
+"""Told how far the work is, and how far it goes."""
+
+
+class Compared(NamedTuple):
+    """What a rebuild found: keys compared, and those whose states were not the fold of the log."""
+
+    keys: int
+    different: tuple[Key, ...]
+    hash: str
+
+
+async def live_of(store: CheckpointRepository, projection: Projection[Any]) -> Checkpoint:
+    """The generation in use; the first one is begun here."""
+    while True:
+        there = await store.checkpoints(projection.name)
+        live = next((at for at in there if at.live), None)
+        if live is not None:
+            return live
+        following = max((at.generation for at in there), default=0) + 1
+        await store.create(projection.name, following, projection.version, live=True)
+
+
+async def rebuild(
+    log: Log, projection: Projection[Any], store: Store, *, lease: float = 10.0, went: Went | None = None
+) -> Compared:
+    """Build all states anew and put them into use."""
+    return await _build(log, projection, store, lease, went, keep=True)
+
+
+async def verify(
+    log: Log, projection: Projection[Any], store: Store, *, lease: float = 10.0, went: Went | None = None
+) -> Compared:
+    """Build all states anew, compare them with those in use, and forget what was built."""
+    return await _build(log, projection, store, lease, went, keep=False)
+
+
+async def state_hash(store: Store, name: str, generation: int) -> str:
+    """SHA-256 over tenant, key and state of all keys, in order and framed by their lengths."""
+    digest = sha256()
+    async for row in _all(store, name, generation):
+        for part in (row.tenant.encode(), row.key.encode(), row.state or b""):
+            digest.update(len(part).to_bytes(8, "big") + part)
+    return digest.hexdigest()
+
+
+async def _build(
+    log: Log, projection: Projection[Any], store: Store, lease: float, went: Went | None, *, keep: bool
+) -> Compared:
+    live = await live_of(store, projection)
+    holder = f"{'rebuild' if keep else 'verify'}-{uuid4()}"
+    folding = Folding(log, projection, store, holder, lease=lease)
+    generation = await _begun(store, projection, live)
+    try:
+        while True:
+            await _taken(folding, generation, lease)
+            compared = await _caught_up(log, folding, store, lease, went)
+            if compared is None:
+                continue
+            if not keep:
+                return compared
+            if folding.at is not None and await store.swap(folding.at):
+                folding.at = None
+                return compared
+    finally:
+        ours = folding.at is not None
+        await folding.release()
+        if ours and not keep:
+            await store.drop(projection.name, generation)
+
+
+async def _taken(folding: Folding[Any], generation: int, lease: float) -> None:
+    """Take the lease, which somebody who was killed may hold until it passes."""
+    clock = asyncio.get_running_loop().time
+    until = clock() + lease * 1.5
+    while await folding.take(generation) is None:
+        if clock() > until:
+            raise CheckpointMoved(folding.projection.name)
+        await asyncio.sleep(lease / 20)
+
+
+async def _begun(store: Store, projection: Projection[Any], live: Checkpoint) -> int:
+    """A generation under construction: the one that a rebuild before us has left, or a new one."""
+    there = await store.checkpoints(projection.name)
+    for at in there:
+        if not at.live and at.version == projection.version:
+            return at.generation
+        if not at.live:
+            await store.drop(at.name, at.generation)
+    generation = max(at.generation for at in there or [live]) + 1
+    await store.create(projection.name, generation, projection.version, live=False)
+    return generation
+
+
+async def _caught_up(
+    log: Log, folding: Folding[Any], store: Store, lease: float, went: Went | None
+) -> Compared | None:
+    """Fold for a third of the lease: None if there is more to do, else how the states compare."""
+    clock = asyncio.get_running_loop().time
+    until = clock() + lease / 3
+    goal = (await log.backend.tail(DEFAULT_SHARD)).position
+    more = True
+    while more and clock() < until:
+        more = await folding.step()
+        if went is not None and folding.at is not None:
+            went(min(folding.at.position, goal), goal)
+    live = await live_of(store, folding.projection)
+    if folding.at is None or folding.at.position < max(live.position, goal):
+        return None
+    return await _compare(store, live, folding.at)
+
+
+async def _compare(store: Store, live: Checkpoint, built: Checkpoint) -> Compared:
+    """Compare states of the same key at the same position; a live key that has moved on is not judged."""
+    different: list[Key] = []
+    keys = 0
+    judged = live.version == built.version
+    digest = sha256()
+    after: Key | None = None
+    while rows := await store.page(built.name, built.generation, after):
+        after = Key(rows[-1].tenant, rows[-1].key)
+        wanted = [Key(row.tenant, row.key) for row in rows]
+        there = await store.load(live.name, live.generation, wanted) if judged else {}
+        for key, row in zip(wanted, rows, strict=True):
+            keys += 1
+            for part in (row.tenant.encode(), row.key.encode(), row.state or b""):
+                digest.update(len(part).to_bytes(8, "big") + part)
+            other = there.get(key)
+            if judged and (other is None or _differs(other, row, live.position)):
+                different.append(key)
+    if judged:
+        different += [key async for key in _missing(store, live, built)]
+    return Compared(keys, tuple(different), digest.hexdigest())
+
+
+def _differs(live: StateRow, built: StateRow, position: int) -> bool:
+    """A live state that is behind is wrong if its checkpoint has passed what it lacks, unless it is parked there."""
+    if live.parked or live.again:
+        return False
+    if live.position == built.position:
+        return live.state != built.state
+    return live.position < built.position <= position
+
+
+async def _missing(store: Store, live: Checkpoint, built: Checkpoint) -> AsyncIterator[Key]:
+    """Live keys that the fold of the log does not have."""
+    after: Key | None = None
+    while rows := await store.page(live.name, live.generation, after):
+        after = Key(rows[-1].tenant, rows[-1].key)
+        wanted = [Key(row.tenant, row.key) for row in rows if row.position <= built.position]
+        there = await store.load(built.name, built.generation, wanted)
+        for key in wanted:
+            if key not in there:
+                yield key
+
+
+async def _all(store: Store, name: str, generation: int) -> AsyncIterator[StateRow]:
+    after: Key | None = None
+    while rows := await store.page(name, generation, after):
+        after = Key(rows[-1].tenant, rows[-1].key)
+        for row in rows:
+            yield row

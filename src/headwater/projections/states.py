@@ -1,0 +1,93 @@
+"""Reading a projection's states: now, at a position, at a version, at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime
+from typing import Final, Generic, TypeVar
+
+from headwater.errors import Parked
+from headwater.events.envelope import Stream
+from headwater.log.log import Log
+from headwater.log.snapshots import Fold, Folder
+from headwater.projections.open import store_for
+from headwater.projections.projection import Projection
+from headwater.projections.stores import Checkpoint, Key, StateRow, Store
+
+S = TypeVar("S")
+_SOONEST: Final = 0.002
+_LATEST: Final = 0.1
+
+
+class States(Generic[S]):
+    """What a program reads of one projection."""
+
+    def __init__(self, log: Log, projection: Projection[S], store: Store | None = None) -> None:
+        self._log, self._projection, self._store = log, projection, store or store_for(log)
+        self._folder = Folder(log)
+        for model in projection.events:
+            log.registry.add(model)
+
+    async def state(self, key: str, *, tenant: str = "default") -> S:
+        """The state now: as far as the projection is. A key without events has the initial state."""
+        live = await self._live()
+        row = None if live is None else await self._row(live, Key(tenant, key))
+        if row is None or row.state is None:
+            return self._projection.initial
+        return self._projection.decode(row.state)
+
+    async def caught_up(self, position: int, *, key: str | None = None, tenant: str = "default") -> None:
+        """Return when the states hold every event up to a position; `Parked` if one (this one) cannot come there."""
+        pause = _SOONEST
+        while True:
+            live = await self._live()
+            if live is not None and live.position >= position:
+                break
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.5, _LATEST)
+        if key is None:
+            rows = await self._store.parked(live.name, live.generation)
+        else:
+            row = await self._row(live, Key(tenant, key))
+            rows = [] if row is None else [row]
+        for row in rows:
+            if row.parked and row.parked <= position:
+                raise Parked(live.name, row.tenant, row.key, row.parked, row.error)
+
+    async def at_version(self, stream: Stream, version: int) -> S:
+        """The fold of a stream up to a version, whatever the projection's key is."""
+        return (await self._folder.state(stream, self._fold(), to_version=version)).state
+
+    async def at_time(self, stream: Stream, moment: datetime) -> S:
+        """The fold of a stream up to a recorded time."""
+        return (await self._folder.state(stream, self._fold(), until=moment)).state
+
+    async def key_at_time(self, key: str, moment: datetime, *, tenant: str = "default") -> S:
+        """The state of any key at a recorded time: the log is read from its beginning."""
+        projection, state = self._projection, self._projection.initial
+        pages = self._log.pages(
+            tenant=tenant, types=projection.types, stream_types=projection.stream_types, until=moment
+        )
+        async for page in pages:
+            for recorded in page.events:
+                if projection.key(recorded) == key:
+                    state = projection.fold(state, recorded.event)
+        return state
+
+    async def _live(self) -> Checkpoint | None:
+        return next((at for at in await self._store.checkpoints(self._projection.name) if at.live), None)
+
+    async def _row(self, live: Checkpoint, key: Key) -> StateRow | None:
+        return (await self._store.load(live.name, live.generation, [key])).get(key)
+
+    def _fold(self) -> Fold[S]:
+        projection = self._projection
+        return Fold(
+            f"projection-{projection.name}",
+            projection.state,
+            projection.initial,
+            lambda state, recorded: (
+                projection.fold(state, recorded.event) if recorded.type in projection.types else state
+            ),
+            projection.version,
+        )
