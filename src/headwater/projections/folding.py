@@ -155,8 +155,8 @@ class Folding(Generic[S]):
         if row.parked:
             return None
         position = row.position
-        projection = self.projection
-        state = entry.state
+        projection: Projection[Any] = self.projection
+        state: Any = entry.state
         failed: StateRow | None = None
         for recorded in events:
             if recorded.position <= row.position:

@@ -90,7 +90,8 @@ class MemoryStore:
     async def parked(self, name: str, generation: int, limit: int = 1000) -> Sequence[StateRow]:
         kept = self._kept.get((name, generation))
         rows = sorted(kept.rows.items()) if kept else []
-        return [row for _, row in rows if row.parked or row.again][:limit]
+        found = [row for _, row in rows if row.parked or row.again]
+        return sorted(found, key=lambda row: not row.again)[:limit]
 
     async def request(
         self, name: str, again: int, *, tenant: str | None = None, key: str | None = None

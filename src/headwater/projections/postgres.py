@@ -51,7 +51,7 @@ class PostgresStore:
         return {Key(row[0], row[1]): StateRow(*row) for row in rows}
 
     async def save(self, at: Checkpoint, position: int, rows: Sequence[StateRow]) -> Checkpoint:
-        columns = [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(7)]
+        columns: list[list[Any]] = [[row[i] for row in rows] for i in range(len(StateRow._fields))]
         if not await self._run("save", at.name, at.generation, at.epoch, at.position, position, *columns):
             raise CheckpointMoved(at.name)
         return at._replace(position=position)

@@ -98,9 +98,11 @@ class Projector:
                 "Deploy the newer code here too."
             )
         if live.version < projection.version:
-            await rebuild(
-                self._log, projection, self._store, lease=self._lease, went=lambda *_: self._went(name)
-            )
+
+            def went(done: int, goal: int) -> None:  # noqa: ARG001
+                self._went(name)
+
+            await rebuild(self._log, projection, self._store, lease=self._lease, went=went)
             return
         at = await folding.take(live.generation)
         if at is None or at.paused:
@@ -111,11 +113,11 @@ class Projector:
         clock = asyncio.get_running_loop().time
         until = clock() + min(_ROUND, self._lease / 3)
         while clock() < until:
-            went = await folding.step()
+            more = await folding.step()
             position = folding.at.position if folding.at else at.position
             self.positions[projection.name] = position
             self._went(name)
-            if not went:
+            if not more:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(max(0.0, until - clock())):
                         await self._log.beyond(position)

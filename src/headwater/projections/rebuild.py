@@ -142,7 +142,7 @@ async def _compare(store: Store, live: Checkpoint, built: Checkpoint) -> Compare
     while rows := await store.page(built.name, built.generation, after):
         after = Key(rows[-1].tenant, rows[-1].key)
         wanted = [Key(row.tenant, row.key) for row in rows]
-        there = await store.load(live.name, live.generation, wanted) if judged else {}
+        there = await store.load(live.name, live.generation, wanted if judged else [])
         for key, row in zip(wanted, rows, strict=True):
             keys += 1
             for part in (row.tenant.encode(), row.key.encode(), row.state or b""):

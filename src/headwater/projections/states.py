@@ -17,6 +17,7 @@ from headwater.projections.stores import Checkpoint, Key, StateRow, Store
 S = TypeVar("S")
 _SOONEST: Final = 0.002
 _LATEST: Final = 0.1
+_MANY: Final = 1_000_000
 
 
 class States(Generic[S]):
@@ -46,7 +47,7 @@ class States(Generic[S]):
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, _LATEST)
         if key is None:
-            rows = await self._store.parked(live.name, live.generation)
+            rows = await self._store.parked(live.name, live.generation, limit=_MANY)
         else:
             row = await self._row(live, Key(tenant, key))
             rows = [] if row is None else [row]

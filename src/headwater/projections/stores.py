@@ -109,7 +109,7 @@ class Store(CheckpointRepository, Protocol):
         ...
 
     async def parked(self, name: str, generation: int, limit: int = 1000) -> Sequence[StateRow]:
-        """Keys that are parked or to be folded again, in the order of tenant and key."""
+        """Keys that are to be folded again, then those that are parked; each in the order of tenant and key."""
         ...
 
     async def request(

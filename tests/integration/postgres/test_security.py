@@ -15,6 +15,8 @@ from headwater.log.port import DEFAULT_SHARD, Query
 from headwater.log.postgres.backend import PostgresBackend
 from headwater.log.side import OpenFence, PutEntry, PutReady, SetDue, TakeKey
 from headwater.log.write import Write
+from headwater.projections.open import store_for
+from headwater.projections.stores import StateRow
 from tests.servers.postgres import Database
 
 OURS, THEIRS = Stream("order", "1", "ours"), Stream("order", "1", "theirs")
@@ -27,10 +29,27 @@ ROWS = (
     PutEntry("runs", "1", "l", "open"),
 )
 _LARGE = randbytes(100_000).hex()  # does not compress below the limit for large payloads
-TABLES = ("events", "tenants", "keys", "fences", "due", "ready", "entries", "blobs", "snapshots", "staged")
+TABLES = (
+    "events",
+    "tenants",
+    "keys",
+    "fences",
+    "due",
+    "ready",
+    "entries",
+    "blobs",
+    "snapshots",
+    "staged",
+    "states",
+)
 
 
 async def _fill(log: Log) -> None:
+    store = store_for(log)
+    await store.create("spent", 1, 1, live=True)
+    at = await store.take("spent", 1, "one", 1_000_000)
+    assert at is not None
+    await store.save(at, 1, [StateRow(stream.tenant, "key", 1, b"{}") for stream in (OURS, THEIRS)])
     for stream in (OURS, THEIRS):
         await log.append(Write(stream, [RawEvent("placed", _LARGE)], rows=ROWS))
 
@@ -80,7 +99,7 @@ async def test_no_table_shows_another_tenant(log: Log, postgres_database: Databa
         await connection.execute("SELECT headwater.act_for(ARRAY['ours'])")
         tenants = {row[0] for row in await connection.fetch(f"SELECT tenant FROM headwater.{table}")}
         assert tenants <= {"ours"}
-        assert tenants or table in ("snapshots", "staged")
+        assert tenants or table in ("snapshots", "staged", "states")
     assert await connection.fetchval(f"SELECT count(*) FROM headwater.{table}") == 0
     await connection.close()
 
@@ -121,7 +140,8 @@ async def test_security_is_forced_on_every_table(admin: asyncpg.Connection) -> N
         "SELECT relname, relrowsecurity AND relforcerowsecurity AS forced FROM pg_class"
         " WHERE relnamespace = 'headwater'::regnamespace AND relkind IN ('r', 'p', 'v', 'm')"
     )
-    assert {row["relname"] for row in rows} == {*TABLES, "log", "migrations", "voided", "commits", "workers"}
+    assert {row["relname"] for row in rows} == {*TABLES, "log", "migrations", "voided", "commits", "workers",
+                                              "projections"}  # fmt: skip
     assert all(row["forced"] for row in rows)
 
 

@@ -62,9 +62,9 @@ SELECT tenant, key, position, state, parked, error, again FROM headwater.states
 WHERE name = $1 AND generation = $2 AND (tenant, key) > ($3, $4) ORDER BY tenant, key LIMIT $5;
 
 -- name: parked
--- What is parked, or to be folded again.
+-- What is parked, or to be folded again; that first.
 SELECT tenant, key, position, state, parked, error, again FROM headwater.states
-WHERE name = $1 AND generation = $2 AND (parked > 0 OR again > 0) ORDER BY tenant, key LIMIT $3;
+WHERE name = $1 AND generation = $2 AND (parked > 0 OR again > 0) ORDER BY again = 0, tenant, key LIMIT $3;
 
 -- name: request
 -- Ask for keys of the live generation to be folded again, and have its folder look.

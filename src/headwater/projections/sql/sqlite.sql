@@ -74,9 +74,9 @@ SELECT tenant, key, position, state, parked, error, again FROM hw_states
 WHERE name = ? AND generation = ? AND (tenant, key) > (?, ?) ORDER BY tenant, key LIMIT ?;
 
 -- name: parked
--- What is parked, or to be folded again.
+-- What is parked, or to be folded again; that first.
 SELECT tenant, key, position, state, parked, error, again FROM hw_states
-WHERE name = ? AND generation = ? AND (parked > 0 OR again > 0) ORDER BY tenant, key LIMIT ?;
+WHERE name = ? AND generation = ? AND (parked > 0 OR again > 0) ORDER BY again = 0, tenant, key LIMIT ?;
 
 -- name: request
 -- Ask for keys of the live generation to be folded again.
