@@ -11,6 +11,7 @@ import typer
 from headwater.cli import doctor, events, log, migrate, replay, simulate, worker
 from headwater.cli.exits import Exit, explain
 from headwater.cli.output import ReaderGone, abandon_stdout, prepare_streams
+from headwater.cli.projection import group as projections
 from headwater.cli.run import group as runs
 from headwater.cli.session import Json, Session, Stopped, Url
 
@@ -30,6 +31,7 @@ app.command("worker")(worker.worker)
 app.command("replay")(replay.replay)
 app.command("simulate")(simulate.simulate)
 app.add_typer(runs.app, name="run")
+app.add_typer(projections.app, name="projection")
 app.add_typer(log.app, name="log")
 app.add_typer(events.app, name="events")
 

@@ -27,6 +27,9 @@ from headwater.events.canonical import decode_json, encode_json
 from headwater.events.envelope import Recorded
 from headwater.events.model import Event, type_name
 from headwater.events.names import check_name
+from headwater.log.log import Log
+from headwater.projections.open import store_for
+from headwater.projections.stores import Store
 
 S = TypeVar("S")
 
@@ -46,6 +49,7 @@ class _Declared(Generic[S]):
     key: Callable[[Recorded], str | None] = by_stream
     version: int = 1
     stream_types: tuple[str, ...] = ()
+    store: Callable[[Log], Store] = store_for
 
 
 @dataclass(frozen=True)

@@ -29,10 +29,8 @@ _LONGEST: Final = 2.0
 class Projector:
     """Background work of a worker: keeps states up to date."""
 
-    def __init__(
-        self, log: Log, projections: Sequence[Projection[Any]], store: Store, *, lease: float = 10.0
-    ) -> None:
-        self._log, self._projections, self._store, self._lease = log, projections, store, lease
+    def __init__(self, log: Log, projections: Sequence[Projection[Any]], *, lease: float = 10.0) -> None:
+        self._log, self._projections, self._lease = log, projections, lease
         self._holder = f"projector-{uuid4()}"
         self._tasks: list[asyncio.Task[None]] = []
         self.progress: dict[str, float] = {}
@@ -62,12 +60,13 @@ class Projector:
         self.progress[name] = asyncio.get_running_loop().time()
 
     async def _keep(self, name: str, projection: Projection[Any]) -> None:
-        folding = Folding(self._log, projection, self._store, self._holder, lease=self._lease)
+        store = projection.store(self._log)
+        folding = Folding(self._log, projection, store, self._holder, lease=self._lease)
         pause = 0.05
         try:
             while True:
                 try:
-                    await self._round(name, folding)
+                    await self._round(name, folding, store)
                 except LogClosed:
                     return
                 except CheckpointMoved:
@@ -89,9 +88,9 @@ class Projector:
             with suppress(HeadwaterError):
                 await folding.release()
 
-    async def _round(self, name: str, folding: Folding[Any]) -> None:
+    async def _round(self, name: str, folding: Folding[Any], store: Store) -> None:
         projection = folding.projection
-        live = await live_of(self._store, projection)
+        live = await live_of(store, projection)
         if live.version > projection.version:
             raise HeadwaterError(
                 f"The states in use are of version {live.version} and this code's fold is {projection.version}. "
@@ -102,7 +101,7 @@ class Projector:
             def went(done: int, goal: int) -> None:  # noqa: ARG001
                 self._went(name)
 
-            await rebuild(self._log, projection, self._store, lease=self._lease, went=went)
+            await rebuild(self._log, projection, store, lease=self._lease, went=went)
             return
         at = await folding.take(live.generation)
         if at is None or at.paused:

@@ -10,7 +10,6 @@ from headwater.errors import Parked
 from headwater.events.envelope import Stream
 from headwater.log.log import Log
 from headwater.log.snapshots import Fold, Folder
-from headwater.projections.open import store_for
 from headwater.projections.projection import Projection
 from headwater.projections.stores import Checkpoint, Key, StateRow, Store
 
@@ -24,7 +23,7 @@ class States(Generic[S]):
     """What a program reads of one projection."""
 
     def __init__(self, log: Log, projection: Projection[S], store: Store | None = None) -> None:
-        self._log, self._projection, self._store = log, projection, store or store_for(log)
+        self._log, self._projection, self._store = log, projection, store or projection.store(log)
         self._folder = Folder(log)
         for model in projection.events:
             log.registry.add(model)

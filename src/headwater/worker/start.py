@@ -7,7 +7,6 @@ from headwater.app.domain import Part
 from headwater.engine.engine import Alone, Ended, Engine
 from headwater.engine.options import EngineOptions
 from headwater.log.log import Log
-from headwater.projections.open import store_for
 from headwater.projections.projector import Projector
 from headwater.worker.parts import Worker
 
@@ -26,7 +25,7 @@ async def start(
         *(part for domain in app.domains.values() if domain.parts for part in domain.parts(app, log)),
     ]
     if app.projections:
-        beside.append(Projector(log, list(app.projections.values()), store_for(log)))
+        beside.append(Projector(log, list(app.projections.values())))
     worker = Worker(engine, beside)
     await worker.start()
     return worker

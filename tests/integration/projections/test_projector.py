@@ -15,8 +15,8 @@ from tests.integration.projections.shop import BY_STREAM, Spent, pay, spent
 
 
 @asynccontextmanager
-async def projecting(log: Log, store: Store, *projections: Projection[Spent]) -> AsyncIterator[Projector]:
-    projector = Projector(log, projections, store, lease=2.0)
+async def projecting(log: Log, *projections: Projection[Spent]) -> AsyncIterator[Projector]:
+    projector = Projector(log, projections, lease=2.0)
     await projector.start()
     try:
         yield projector
@@ -25,7 +25,7 @@ async def projecting(log: Log, store: Store, *projections: Projection[Spent]) ->
 
 
 async def test_what_is_appended_becomes_visible(log: Log, store: Store) -> None:
-    async with projecting(log, store, BY_STREAM) as projector, asyncio.timeout(20):
+    async with projecting(log, BY_STREAM) as projector, asyncio.timeout(20):
         states = States(log, BY_STREAM, store)
         for cents in range(1, 6):
             await states.caught_up(await pay(log, "a", cents))
@@ -34,7 +34,7 @@ async def test_what_is_appended_becomes_visible(log: Log, store: Store) -> None:
 
 
 async def test_two_projectors_share_the_work_and_apply_once(log: Log, store: Store) -> None:
-    async with asyncio.timeout(20), projecting(log, store, BY_STREAM), projecting(log, store, BY_STREAM):
+    async with asyncio.timeout(20), projecting(log, BY_STREAM), projecting(log, BY_STREAM):
         position = 0
         for n in range(30):
             position = await pay(log, f"o{n % 3}", 1)
@@ -44,7 +44,7 @@ async def test_two_projectors_share_the_work_and_apply_once(log: Log, store: Sto
 
 async def test_a_paused_projection_stands_still_until_it_is_resumed(log: Log, store: Store) -> None:
     states = States(log, BY_STREAM, store)
-    async with asyncio.timeout(20), projecting(log, store, BY_STREAM):
+    async with asyncio.timeout(20), projecting(log, BY_STREAM):
         await states.caught_up(await pay(log, "a", 1))
         await store.pause("spent", paused=True)
         position = await pay(log, "a", 2)
@@ -56,11 +56,11 @@ async def test_a_paused_projection_stands_still_until_it_is_resumed(log: Log, st
 
 
 async def test_a_new_version_is_built_beside_the_old_one(log: Log, store: Store) -> None:
-    async with asyncio.timeout(20), projecting(log, store, BY_STREAM):
+    async with asyncio.timeout(20), projecting(log, BY_STREAM):
         await States(log, BY_STREAM, store).caught_up(await pay(log, "a", 1, 2))
     doubled = replace(BY_STREAM, version=2, fold=lambda s, e: spent(spent(s, e), e))
     states = States(log, doubled, store)
-    async with asyncio.timeout(20), projecting(log, store, doubled):
+    async with asyncio.timeout(20), projecting(log, doubled):
         while (await live_of(store, doubled)).version == 1:
             await asyncio.sleep(0.01)
         await states.caught_up(await pay(log, "a", 4))

@@ -1,0 +1,99 @@
+"""`headwater projection`, as users run it."""
+
+import json
+from typing import Any
+
+import pytest
+
+from headwater import Log, Stream, Write
+from headwater.projections.open import store_for
+from headwater.projections.projector import Projector
+from headwater.projections.states import States
+from headwater.projections.stores import Key
+from tests.integration.cli.conftest import Command
+
+APP = """
+from typing import Literal
+from pydantic import BaseModel
+from headwater import Event, Headwater
+from headwater.projections.projection import Projection
+
+class Paid(Event):
+    type: Literal["paid"] = "paid"
+    cents: int
+
+class Spent(BaseModel):
+    cents: int = 0
+
+def spend(state: Spent, event: Paid) -> Spent:
+    if event.cents == 13:
+        raise ValueError("thirteen\\x1b[31m")
+    return Spent(cents=state.cents + event.cents)
+
+app = Headwater("shop")
+spent = app.project(Projection("spent", state=Spent, initial=Spent(), fold=spend, events=(Paid,)))
+"""
+
+
+@pytest.fixture
+def spending(command: Command) -> Command:
+    """Two orders whose states are kept, one of them parked."""
+    space: dict[str, Any] = {"__name__": "shop"}
+    exec(APP, space)
+    command.folder.joinpath("shop.py").write_text(APP)
+    paid, spent = space["Paid"], space["spent"]
+
+    async def fill(log: Log) -> None:
+        await log.append(Write(Stream("order", "a"), [paid(cents=1), paid(cents=2)]))
+        [last] = await log.append(Write(Stream("order", "b"), [paid(cents=4), paid(cents=13)]))
+        projector = Projector(log, [spent])
+        await projector.start()
+        await States(log, spent).caught_up(last.position, key="order/a")
+        await projector.stop()
+
+    command.fill(fill)
+    return command
+
+
+def test_a_person_sees_how_far_projections_are_and_what_is_parked(spending: Command) -> None:
+    [line] = spending("projection", "list").stdout.splitlines()
+    assert line.split() == ["spent", "v1", "parked", "position", "4,", "1", "parked"]
+    [listed] = map(json.loads, spending("projection", "list", "--json").stdout.splitlines())
+    assert (listed["name"], listed["position"], listed["lag"], listed["parked"]) == ("spent", 4, 0, 1)
+    shown = spending("projection", "show", "spent").stdout
+    assert "default/order/b  parked at 4: ValueError: thirteen\\x1b" in shown
+    state = json.loads(spending("projection", "show", "spent", "--key", "order/a", "--json").stdout)
+    assert (state["state"], state["position"]) == ({"cents": 3}, 2)
+
+
+def test_a_person_pauses_resumes_and_redrives(spending: Command) -> None:
+    assert "stands still" in spending("projection", "pause", "spent").stdout
+    assert json.loads(spending("projection", "show", "spent", "--json").stdout)["status"] == "paused"
+    assert "goes on" in spending("projection", "resume", "spent").stdout
+    assert json.loads(spending("projection", "redrive", "spent", "--json").stdout)["asked"] == 1
+    assert json.loads(spending("projection", "list", "--json").stdout)["asked"] == 1
+    missing = spending("projection", "pause", "spend")
+    assert missing.returncode == 3
+    assert "headwater projection list" in missing.stderr
+
+
+def test_a_person_verifies_and_rebuilds(spending: Command) -> None:
+    assert spending("projection", "verify", "shop:app", "spent").stdout.startswith(
+        "ok: spent verified, 2 states"
+    )
+
+    async def spoil(log: Log) -> None:
+        store = store_for(log)
+        at = await store.take("spent", 1, "spoiler", 1)
+        assert at is not None
+        row = (await store.load("spent", 1, [Key("default", "order/a")]))[Key("default", "order/a")]
+        await store.save(at, at.position, [row._replace(state=b'{"cents":99}')])
+
+    spending.fill(spoil)
+    found = spending("projection", "verify", "shop:app", "spent", "--json")
+    assert (found.returncode, json.loads(found.stdout)["different"]) == (1, ["default/order/a"])
+    assert spending("projection", "rebuild", "shop:app", "spent").returncode == 0
+    assert spending("projection", "verify", "shop:app", "spent").returncode == 0
+    wrong = spending("projection", "rebuild", "shop:app", "spend")
+    assert wrong.returncode == 2
+    assert "it has: spent" in wrong.stderr
