@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 BENCH_READY := $(VENV)/.ready-bench
 PIP := -m pip --disable-pip-version-check
+# Tests side by side: one process for a core, and at most four; each starts the servers it needs.
+WORKERS := -n $(shell n=$$(nproc 2>/dev/null || echo 2); [ $$n -lt 4 ] && echo $$n || echo 4) --dist worksteal
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
@@ -17,7 +19,7 @@ help:
 	@echo "make run          the demo: a workflow whose worker is killed, and which goes on"
 	@echo "make log-demo     the log alone: two writers, one killed, nothing lost"
 	@echo "make test         every test, with real servers"
-	@echo "make check        lint, types, layers, fast tests"
+	@echo "make check        lint, types, layers, fast tests (those not in CI, where make test runs them too)"
 	@echo "make chaos        processes killed and stopped, servers crashed, disks filled (make chaos ARGS='--seconds 3600')"
 	@echo "make format       let ruff rewrite what it can"
 	@echo "make bench        the benchmarks of the log (make bench ARGS=--quick)"
@@ -46,7 +48,7 @@ log-demo: $(READY)
 	$(BIN)/python examples/log_demo.py
 
 test: $(READY)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(WORKERS) $(ARGS)
 
 check: $(READY)
 	$(BIN)/ruff check .
@@ -55,7 +57,7 @@ check: $(READY)
 	$(BIN)/pyright
 	@! grep -rnE '(type|pyright|mypy): *ignore' src || { echo "src/ has no ignores: fix the type"; exit 1; }
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest tests/unit $(ARGS)
+	$(if $(CI),,$(BIN)/python -m pytest tests/unit $(ARGS))
 
 chaos: $(READY)
 	$(BIN)/python -m tests.chaos.storm $(ARGS)
@@ -87,7 +89,7 @@ test-newest: $(READY)
 .PHONY: test-with-newest
 test-with-newest: .venv-newest/.ready
 	@echo "newest: $$(.venv-newest/bin/python -VV)"
-	.venv-newest/bin/python -m pytest tests/unit tests/contract/test_memory.py tests/contract/test_sqlite.py $(ARGS)
+	.venv-newest/bin/python -m pytest tests/unit tests/contract/test_memory.py tests/contract/test_sqlite.py $(WORKERS) $(ARGS)
 
 .venv-newest/.ready: pyproject.toml requirements/test.txt
 	$(NEWEST) -m venv --clear .venv-newest

@@ -171,10 +171,14 @@ async def storm(place: str, seconds: float, seed: int) -> dict[str, int]:
             crew.start(name)
         blows = {**blows, "kill": crew.kill, "stop for a while": crew.stall}
         deadline = asyncio.get_running_loop().time() + seconds
-        while asyncio.get_running_loop().time() < deadline:
+        bag: list[str] = []
+        while (
+            bag or asyncio.get_running_loop().time() < deadline
+        ):  # every blow falls, however slow the machine
             await asyncio.sleep(chance.uniform(0.1, 0.8))
             crew.check_alive()
-            name = chance.choice(list(blows))
+            bag = bag or chance.sample(list(blows), len(blows))
+            name = bag.pop()
             happened[name] += 1
             await blows[name](chance)
         crew.check_alive()

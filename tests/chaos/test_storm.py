@@ -13,4 +13,4 @@ SECONDS = 15
 async def test_every_promise_outlives_the_storm(place: str) -> None:
     happened = await storm(place, SECONDS, seed=1)
     assert happened["promises"] > 100
-    assert happened["kill"] > 0
+    assert {"kill", "stop for a while"} <= happened.keys()

@@ -118,11 +118,22 @@ _ONE_OF: Final[Sequence[tuple[str, ...]]] = (
 def _check_once(one: _Run) -> None:
     """Each thing ends once, whatever the fold absorbs."""
     closed: set[int] = set()
+    queued: set[int] = set()
+    given_up: set[int] = set()
     for fact in one.facts:
+        if isinstance(fact.event, run.RunContinued):  # calls are numbered anew
+            closed, queued, given_up = set(), set(), set()
         if isinstance(fact.event, run.HookReceived) and fact.event.call in closed:
             raise one.broken("I3", "a closed hook took a payload", call=fact.event.call, version=fact.version)
         if isinstance(fact.event, run.HookDisposed):
             closed.add(fact.event.call)
+        if isinstance(fact.event, run.StepCreated) and fact.event.queue is not None:
+            queued.add(fact.event.call)
+        if isinstance(fact.event, run.StepCancelled) and fact.event.call in queued:
+            given_up.add(fact.event.call)
+        if isinstance(fact.event, run.StepCompleted | run.StepFailed) and fact.event.call in given_up:
+            what = "a queued step that was given up has a result"
+            raise one.broken("I3", what, call=fact.event.call, version=fact.version)
     for kinds in _ONE_OF:
         seen: dict[tuple[int, int | None], int] = {}
         generation = 1
