@@ -8,6 +8,9 @@ HeadwaterError
 │   ├── CursorRefused       a cursor of another log, or from before a restore
 │   ├── SettingRefused      a variable of the environment that makes no sense
 │   ├── DeclarationRefused  a workflow or step that is declared wrongly
+│   ├── ArgumentsRefused    arguments that a workflow does not take
+│   ├── WorkflowUnknown     a workflow that the app at hand does not declare
+│   ├── AccessRefused       a request without a good key, or for more than its key allows
 │   ├── NotInWorkflow       something that the code of a workflow cannot do; a step can
 │   ├── NotSupported        this backend or connection cannot do that
 │   └── RunNotSupportedError  the run is written in another protocol than this code's
@@ -26,6 +29,7 @@ HeadwaterError
 │   ├── RunNotHeld          only a held run can be resumed
 │   ├── CheckpointMoved     another folds the projection, or was asked to look again
 │   ├── Parked              a projection's key is parked, so it does not come further
+│   ├── IdempotencyKeyReused  a key of an earlier request, for another one
 │   ├── HookNotFound        no hook is open under the token
 │   └── HookTooEarly        the run is there, but has not made the hook yet
 ├── Undecodable             stored bytes that this code cannot read
@@ -108,6 +112,31 @@ class SettingRefused(Refused):
 
 class DeclarationRefused(Refused):
     """A workflow or a step is not declared as it must be."""
+
+
+class ArgumentsRefused(Refused):
+    """Arguments do not fit a workflow."""
+
+    def __init__(self, workflow: str, why: str) -> None:
+        super().__init__(f"Workflow {workflow!r} cannot be started with these arguments: {why}.")
+        self.workflow = workflow
+
+
+class WorkflowUnknown(Refused):
+    """An app has no such workflow."""
+
+    def __init__(self, app: str, workflow: str, there: Sequence[str]) -> None:
+        has = f"it has: {', '.join(there)}" if there else "it declares none"
+        super().__init__(f"App {app!r} has no workflow {_short(workflow)}; {has}.")
+        self.app, self.workflow = app, workflow
+
+
+class AccessRefused(Refused):
+    """A request came without a good key, or for more than its key allows. `status` is HTTP's: 401, 403, 421 or 429."""
+
+    def __init__(self, status: int, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.status, self.retry_after = status, retry_after
 
 
 class NotInWorkflow(Refused):
@@ -273,6 +302,17 @@ class Parked(Conflict):
         )
         self.projection, self.tenant, self.key = projection, tenant, key
         self.position, self.error = position, error
+
+
+class IdempotencyKeyReused(Conflict):
+    """An idempotency key stands for another request."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(
+            f"Idempotency key {_short(key)} was used before, for another request; this one changed nothing. "
+            "Use a new key."
+        )
+        self.key = key
 
 
 class HookNotFound(Conflict):

@@ -1,46 +1,14 @@
-"""How an event of the log looks: as a JSON object, as a line, and in full."""
+"""How an event of the log looks: as a line, and in full."""
 
 from __future__ import annotations
 
 import json
 import shutil
-from typing import Any
 
 from headwater.cli.output import OUT, plain, plain_lines
-from headwater.errors import Undecodable
 from headwater.events.codec import Codec
 from headwater.events.envelope import Recorded
-from headwater.log.log import Log
-
-
-def event_json(log: Log, recorded: Recorded) -> dict[str, Any]:
-    """All of an event, with the cursor behind it."""
-    stream = recorded.stream
-    data, problem = payload(recorded)
-    fields: dict[str, Any] = {
-        "position": recorded.position,
-        "tenant": stream.tenant,
-        "stream_type": stream.type,
-        "stream_id": stream.id,
-        "version": recorded.version,
-        "event_id": str(recorded.id),
-        "type": recorded.type,
-        "schema_version": recorded.schema_version,
-        "spec_version": recorded.spec_version,
-        "occurred_at": recorded.occurred_at.isoformat(),
-        "recorded_at": recorded.recorded_at.isoformat(),
-        "run_id": recorded.run_id,
-        "correlation_id": recorded.correlation_id,
-        "causation_id": recorded.causation_id,
-        "actor": recorded.actor,
-        "traceparent": recorded.traceparent,
-        "metadata": metadata(recorded),
-        "data": data,
-        "blob": recorded.blob.hex() if recorded.blob else None,
-        "chain": recorded.chain.hex(),
-        "cursor": str(log.cursor(recorded)),
-    }
-    return fields | ({"undecodable": problem} if problem else {})
+from headwater.log.plain import metadata, payload
 
 
 def event_line(recorded: Recorded) -> str:
@@ -80,21 +48,6 @@ def event_in_full(recorded: Recorded) -> str:
 def stored_payload(codec: Codec, recorded: Recorded) -> str:
     """The canonical JSON that was written."""
     return codec.decode(recorded.encoding, recorded.stored or b"").decode()
-
-
-def payload(recorded: Recorded) -> tuple[Any, str | None]:
-    """The payload as plain values, or why there is none. One bad payload must not hide the other events."""
-    try:
-        return recorded.data, None
-    except (Undecodable, ValueError) as error:
-        return None, f"undecodable: {error}"
-
-
-def metadata(recorded: Recorded) -> dict[str, Any]:
-    try:
-        return dict(recorded.metadata)
-    except (Undecodable, ValueError):
-        return {}
 
 
 def _short(recorded: Recorded) -> str:

@@ -9,13 +9,14 @@ from uuid import UUID
 
 import typer
 
-from headwater.cli.events_text import event_in_full, event_json, stored_payload
+from headwater.cli.events_text import event_in_full, stored_payload
 from headwater.cli.exits import NotThere
 from headwater.cli.output import OUT, plain, say, say_json
 from headwater.cli.session import Json, Session, Url, run
 from headwater.events.envelope import Recorded, Stream
 from headwater.log.cursor import Cursor
 from headwater.log.log import Log
+from headwater.log.plain import event_json
 from headwater.log.port import DEFAULT_SHARD
 
 _TENANT = "default"

@@ -9,13 +9,14 @@ from typing import Annotated
 
 import typer
 
-from headwater.cli.events_text import event_json, event_line
+from headwater.cli.events_text import event_line
 from headwater.cli.output import flush, say, say_json
 from headwater.cli.session import Json, Session, Url, run
 from headwater.errors import CursorRefused
 from headwater.events.envelope import Recorded
 from headwater.log.cursor import Cursor
 from headwater.log.log import Log
+from headwater.log.plain import event_json
 from headwater.log.port import DEFAULT_SHARD, Data
 
 _LAST = 10

@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from headwater.cli.events_text import event_json
 from headwater.cli.files import STANDARD, target
 from headwater.cli.output import ReaderGone, flush, plain, say, say_json
 from headwater.cli.run.arguments import RunId, Tenant
@@ -16,6 +15,7 @@ from headwater.cli.session import run as run_
 from headwater.errors import RunNotFound
 from headwater.events.envelope import Recorded
 from headwater.log.log import Log
+from headwater.log.plain import event_json
 from headwater.runs.history_file import history_line
 from headwater.runs.protocol import run_event
 from headwater.runs.reading import RunEnd
