@@ -29,6 +29,9 @@ HeadwaterError
 │   ├── RunNotHeld          only a held run can be resumed
 │   ├── CheckpointMoved     another folds the projection, or was asked to look again
 │   ├── Parked              a projection's key is parked, so it does not come further
+│   ├── TenantUnknown       a tenant that was not created
+│   ├── KeyUnknown          an API key that was not made, or is another tenant's
+│   ├── KeyShownOnce        an API key that an earlier try of the request has made
 │   ├── IdempotencyKeyReused  a key of an earlier request, for another one
 │   ├── HookNotFound        no hook is open under the token
 │   └── HookTooEarly        the run is there, but has not made the hook yet
@@ -302,6 +305,37 @@ class Parked(Conflict):
         )
         self.projection, self.tenant, self.key = projection, tenant, key
         self.position, self.error = position, error
+
+
+class TenantUnknown(Conflict):
+    """There is no such tenant."""
+
+    def __init__(self, tenant: str) -> None:
+        super().__init__(
+            f"There is no tenant {_short(tenant)}. Create it first: `headwater tenant create NAME`."
+        )
+        self.tenant = tenant
+
+
+class KeyUnknown(Conflict):
+    """There is no such API key."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(
+            f"There is no API key with the id {_short(key)}. `headwater key list` shows those there are."
+        )
+        self.key = key
+
+
+class KeyShownOnce(Conflict):
+    """An API key was made by an earlier try."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(
+            f"API key {_short(key)} was made by an earlier try of this request, and its text is shown only once. "
+            "Revoke it, and make another under another idempotency key."
+        )
+        self.key = key
 
 
 class IdempotencyKeyReused(Conflict):

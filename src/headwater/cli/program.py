@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from headwater.cli import doctor, events, log, migrate, replay, simulate, worker
+from headwater.cli import doctor, events, log, migrate, replay, serve, simulate, worker
+from headwater.cli.access import group as access
 from headwater.cli.exits import Exit, explain
 from headwater.cli.output import ReaderGone, abandon_stdout, prepare_streams
 from headwater.cli.projection import group as projections
@@ -28,10 +29,13 @@ app = typer.Typer(
 app.command("migrate")(migrate.migrate)
 app.command("doctor")(doctor.doctor)
 app.command("worker")(worker.worker)
+app.command("serve")(serve.serve)
 app.command("replay")(replay.replay)
 app.command("simulate")(simulate.simulate)
 app.add_typer(runs.app, name="run")
 app.add_typer(projections.app, name="projection")
+app.add_typer(access.keys, name="key")
+app.add_typer(access.tenants, name="tenant")
 app.add_typer(log.app, name="log")
 app.add_typer(events.app, name="events")
 

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
-import signal
 import sys
-from collections.abc import Callable, Coroutine
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from headwater.app import Headwater
 from headwater.cli.apps import Where, app_of, registry_of
 from headwater.cli.output import flush, plain, say, say_json
+from headwater.cli.process import on_signals, run_for_long
 from headwater.cli.session import Json, Session, Url
 from headwater.engine.options import EngineOptions
 
@@ -63,12 +61,12 @@ def worker(
         level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
     if alone is not None:
-        _run(_alone(session, loaded, alone))
+        run_for_long(_alone(session, loaded, alone))
         return
     options = EngineOptions(
         lease=lease, grace=grace, queues=wanted, concurrency=concurrency, workflows=not only_queues
     )
-    _run(_serve(session, loaded, options, app))
+    run_for_long(_serve(session, loaded, options, app))
 
 
 def _queues(app: Headwater, text: str | None, concurrency: int) -> dict[str, int]:
@@ -90,7 +88,7 @@ async def _serve(session: Session, app: Headwater, options: EngineOptions, where
     from headwater.worker.alone import in_a_child
     from headwater.worker.start import start
 
-    stop = _on_signals()
+    stop = on_signals()
     async with session.opened(create=True, registry=registry_of(app)) as log:
         worker = await start(app, log, options, alone=in_a_child(where, session.url))
         try:
@@ -133,35 +131,3 @@ def _say_serving(session: Session, app: Headwater, options: EngineOptions, worke
         what = "; ".join(serves) or "nothing: the app declares no workflow and no queue"
         say(plain(f"worker {worker} of app {app.name} on {session.shown_url} serves {what}"))
     flush()
-
-
-def _on_signals() -> asyncio.Event:
-    """Set at the first signal; the second ends the process."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-
-    def asked(number: int) -> None:
-        if stop.is_set():
-            os._exit(128 + number)
-        stop.set()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, asked, number)
-    return stop
-
-
-def _run(work: Coroutine[Any, Any, None]) -> None:
-    from headwater.worker.collector import calm_collector
-
-    calm_collector()
-    with asyncio.Runner(loop_factory=_fast_loop()) as runner:
-        runner.run(work)
-
-
-def _fast_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """The loop of uvloop, where there is one."""
-    try:
-        from uvloop import new_event_loop
-    except ImportError:
-        return None
-    return new_event_loop

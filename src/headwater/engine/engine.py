@@ -26,7 +26,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import suppress
-from random import Random
+from random import Random, SystemRandom
 from typing import Any, Final
 from uuid import uuid4
 
@@ -84,7 +84,7 @@ class Engine:
         self.app, self.log = app, log
         self.options = options = options or EngineOptions()
         self.runs: dict[tuple[str, str], ActiveRun] = {}
-        self._random = random or Random()
+        self._random = random or SystemRandom()
         self._loops = Loops(self._random)
         self._ended, self._alone = ended, alone
         self._labels = {rows.label_of(w.name, w.version): w for w in app.workflows.values()}
@@ -185,12 +185,15 @@ class Engine:
     def has_room(self) -> bool:
         return len(self.runs) < self.options.runs
 
+    def _execution(self, workflow: Workflow[..., Any], stream: Stream) -> Execution:
+        return Execution(workflow, stream.id, stream.tenant, self._random)
+
     def begin(self, stream: Stream, created: run.RunCreated, recorded_us: int) -> None:
         """Take up a run that this process has created as its own."""
         if (stream.tenant, stream.id) in self.runs:
             return  # it was woken before we heard of it, and claimed anew
         workflow = self._labels[rows.label_of(created.workflow, created.workflow_version)]
-        active = ActiveRun(self, stream, Execution(workflow, stream.id, stream.tenant), 1, 0)
+        active = ActiveRun(self, stream, self._execution(workflow, stream), 1, 0)
         self.runs[stream.tenant, stream.id] = active
         asyncio.get_running_loop().call_soon(active.begin, created, recorded_us)
 
@@ -323,7 +326,7 @@ class Engine:
     def _take_up(
         self, claimed: Taken, stream: Stream, workflow: Workflow[..., Any], history: list[Recorded]
     ) -> None:
-        execution = Execution(workflow, stream.id, stream.tenant)
+        execution = self._execution(workflow, stream)
         active = ActiveRun(self, stream, execution, claimed.epoch, claimed.wakes)
         active.suspect = claimed.trial > 0
         self.runs[stream.tenant, stream.id] = active

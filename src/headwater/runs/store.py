@@ -25,6 +25,7 @@ from headwater.errors import (
 )
 from headwater.events.envelope import SPEC_VERSION_LEGACY, NewEvent
 from headwater.events.ids import derived_id
+from headwater.events.names import check_id
 from headwater.log.log import Log
 from headwater.log.port import FenceRow
 from headwater.log.side import ClearDue, Fence, SideRow, Trust, Wake
@@ -78,9 +79,18 @@ class Runs(RunReader):
         """
         return await self._sender.send(token, payload, tenant, run, key, actor)
 
-    async def resume(self, run: str, tenant: str = DEFAULT_TENANT, actor: str | None = None) -> None:
-        """Release a held run: a worker goes on with it, and it is no suspect any more."""
+    async def resume(
+        self, run: str, tenant: str = DEFAULT_TENANT, actor: str | None = None, *, key: str | None = None
+    ) -> None:
+        """Release a held run: a worker goes on with it, and it is no suspect any more.
+
+        With a `key`, asking again changes nothing, also when the run has been held anew since.
+        """
+        stream = run_stream(run, tenant)
+        id = derived_id(stream, f"run_released/{check_id('key', key)}") if key is not None else None
         while True:
+            if id is not None and await self.log.find(tenant, id):
+                return
             state = await self.current(run, tenant, "resumed")
             if state.finished:
                 raise RunFinished(run, state.status)
@@ -88,11 +98,9 @@ class Runs(RunReader):
                 raise RunNotHeld(run, state.status)
             key = fence_key(run)
             rows: list[SideRow] = [Wake(key, needed=True), Trust(key), entry_of(state, "running")]
-            event = NewEvent(event=RunReleased(actor=actor), run_id=run, actor=actor)
-            with suppress(WrongVersion):  # something came in meanwhile
-                await self.log.append(
-                    Write(run_stream(run, tenant), [event], expect=state.version, rows=rows)
-                )
+            event = NewEvent(event=RunReleased(actor=actor), id=id, run_id=run, actor=actor)
+            with suppress(WrongVersion, EventIdReused):  # something came in meanwhile
+                await self.log.append(Write(stream, [event], expect=state.version, rows=rows))
                 return
 
     async def complete_wait(self, run: str, call: int, tenant: str = DEFAULT_TENANT) -> Appended:

@@ -27,7 +27,7 @@ from contextvars import Context
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from random import Random
+from random import Random, SystemRandom
 from typing import Any, Final, TypeVar, cast
 from uuid import UUID
 
@@ -64,13 +64,20 @@ class Outcome:
 class Execution:
     """The code of one run. It is the run that `app.current` hands to calls of steps."""
 
-    def __init__(self, workflow: Workflow[..., Any], run_id: str, tenant: str = "default") -> None:
+    def __init__(
+        self,
+        workflow: Workflow[..., Any],
+        run_id: str,
+        tenant: str = "default",
+        chance: Random | None = None,
+    ) -> None:
         self.workflow, self.run_id, self.tenant = workflow, run_id, tenant
         self.loop: RunLoop = cast(Any, RunLoop)(self)  # a run's loop has no sockets, and says so when asked
         self.commands: list[Command] = []
         self.outcome: Outcome | None = None
         self.random = Random(f"{tenant}/{run_id}")
         self._ids = Random(f"ids {tenant}/{run_id}")
+        self._chance = chance or SystemRandom()
         self._calls = 0
         self._recorded: dict[int, Event] = {}
         self._ended: set[int] = set()
@@ -305,12 +312,19 @@ class Execution:
             self.commands.append(EndStep(call))
 
     def issue_hook(self, hook: RunHook[Any], token: str | None) -> tuple[int, str]:
-        token = token or str(self.uuid())
+        token = token or self._token()
         call, recorded = self._issue(run.HookCreated, token)
         self._hooks[call] = hook
         if recorded is None:
             self.commands.append(NewHook(call, token, ""))
         return call, token
+
+    def _token(self) -> str:
+        """One that nobody can guess, who knows all but the history: true chance at first, then what is recorded."""
+        recorded = self._recorded.get(self._calls + 1)
+        if isinstance(recorded, run.HookCreated | run.HookConflict):
+            return recorded.token
+        return str(UUID(int=self._chance.getrandbits(128), version=4))
 
     def close_hook(self, call: int) -> None:
         if self._hooks.pop(call, None) and call not in self._ended and not self.loop.dead:

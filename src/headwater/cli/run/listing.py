@@ -6,7 +6,7 @@ import json
 import shutil
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -16,6 +16,7 @@ from headwater.cli.session import Json, Session, Url, run
 from headwater.errors import RunNotFound
 from headwater.runs.entry import RunSummary
 from headwater.runs.machines import RunStatus
+from headwater.runs.plain import summary_json
 from headwater.runs.rows import DEFAULT_TENANT, LIST
 from headwater.runs.store import Runs
 
@@ -62,7 +63,7 @@ def list_(
     found = run(_list(session, tenant, workflow, statuses, before, limit))
     if session.as_json:
         for summary in found:
-            say_json(_json(summary))
+            say_json(summary_json(summary))
     else:
         _say(found)
 
@@ -83,12 +84,6 @@ async def _list(
                 raise RunNotFound(before, tenant)
             place = (rows[0].at, before)
         return await Runs(log).list(tenant, workflow=workflow, status=statuses, before=place, limit=limit)
-
-
-def _json(summary: RunSummary) -> dict[str, Any]:
-    fields = summary._asdict()
-    del fields["place"]
-    return fields | {"created_at": summary.created_at.isoformat(), "attributes": dict(summary.attributes)}
 
 
 def _say(found: Sequence[RunSummary]) -> None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import shutil
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from pydantic import TypeAdapter
 
 from headwater.cli.exits import NotThere
 from headwater.cli.output import OUT, say, say_json
@@ -19,6 +18,7 @@ from headwater.cli.show import parse_time
 from headwater.errors import RunNotFound
 from headwater.events.clock import from_us
 from headwater.runs.history_file import Fact, fact_of
+from headwater.runs.plain import line_json, state_json
 from headwater.runs.rows import DEFAULT_TENANT, LIST
 from headwater.runs.state import RunState, apply
 from headwater.runs.store import Runs
@@ -79,14 +79,3 @@ async def _read(
         last = from_us(history[-1].recorded_us)
         now = until or (last if version is not None else from_us(await log.backend.now_us()))
         return state, timeline(history), max(now, last)
-
-
-def state_json(state: RunState) -> dict[str, Any]:
-    """All that the fold says of a run."""
-    fields: dict[str, Any] = TypeAdapter(RunState).dump_python(state, mode="json")
-    return {**fields, "state": state.state}
-
-
-def line_json(line: Line) -> dict[str, Any]:
-    fields: dict[str, Any] = TypeAdapter(Line).dump_python(line, mode="json")
-    return fields

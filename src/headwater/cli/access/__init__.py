@@ -1,0 +1,1 @@
+"""`headwater key` and `headwater tenant`: who may come in over HTTP."""

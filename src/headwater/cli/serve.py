@@ -1,0 +1,112 @@
+"""`headwater serve`: a process that answers HTTP, and executes nothing."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from headwater.app import Headwater
+from headwater.cli.apps import app_of
+from headwater.cli.output import flush, plain, say, say_json
+from headwater.cli.process import on_signals, run_for_long
+from headwater.cli.session import Json, Session, Url
+from headwater.errors import SettingRefused
+
+if TYPE_CHECKING:
+    from headwater.server.options import ServerOptions
+
+
+def serve(
+    ctx: typer.Context,
+    app: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[MODULE:APP]", help="The app, as shop:app; without one, runs can be looked at only."
+        ),
+    ] = None,
+    *,
+    host: Annotated[str, typer.Option("--host", metavar="ADDRESS", help="Where to listen.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option("--port", metavar="N", min=0, max=65535, help="0 for a free one.")
+    ] = 8233,
+    require_key: Annotated[
+        bool, typer.Option("--require-key", help="Let in nobody without an API key, also on loopback.")
+    ] = False,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--allow-host",
+            metavar="NAME",
+            help="A name that the server is called by; may be repeated. Needs --require-key.",
+            show_default=False,
+        ),
+    ] = None,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """Answer HTTP for an app until told to stop: the API, and a page to look at. Workers are other processes."""
+    session = Session.of(ctx, url, as_json)
+    loaded = app_of(app) if app is not None else Headwater("headwater")
+    logging.basicConfig(
+        level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    try:
+        from headwater.server.options import ServerOptions
+    except ImportError as error:
+        raise SettingRefused("headwater serve", str(error), "`pip install headwater[server]` first") from None
+    options = ServerOptions(
+        host=host,
+        port=port,
+        require_key=require_key,
+        allowed_hosts=tuple(allow_host or ()),
+        metrics_url=os.environ.get("HEADWATER_WORKER_METRICS_URL") or ServerOptions().metrics_url,
+        webhook_secrets=_secrets(os.environ.get("HEADWATER_WEBHOOK_SECRETS", "")),
+    )
+    run_for_long(_serve(session, loaded, options))
+
+
+async def _serve(session: Session, app: Headwater, options: ServerOptions) -> None:
+    from headwater.server.application import registry_of
+    from headwater.server.serve import serve as serve_http
+
+    stop = on_signals()
+
+    def listening(address: str) -> None:
+        if session.as_json:
+            say_json(
+                {
+                    "event": "serving",
+                    "address": address,
+                    "pid": os.getpid(),
+                    "app": app.name,
+                    "url": session.shown_url,
+                }
+            )
+        else:
+            say(plain(f"server of app {app.name} on {session.shown_url} answers at {address}"))
+        flush()
+
+    async with session.opened(create=True, registry=registry_of(app)) as log:
+        await serve_http(app, log, options, stop, listening)
+    if session.as_json:
+        say_json({"event": "stopped"})
+    else:
+        say("the server has stopped")
+
+
+def _secrets(text: str) -> tuple[tuple[str, str], ...]:
+    """`TENANT=whsec_...,TENANT=whsec_...`; several of a tenant are all good."""
+    found: list[tuple[str, str]] = []
+    for one in filter(None, (part.strip() for part in text.split(","))):
+        tenant, equals, secret = one.partition("=")
+        if not tenant or not equals or not secret:
+            raise SettingRefused(
+                "HEADWATER_WEBHOOK_SECRETS", "not readable", "TENANT=whsec_...,TENANT=whsec_..."
+            )
+        found.append((tenant, secret))
+    return tuple(found)

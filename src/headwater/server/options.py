@@ -1,0 +1,48 @@
+"""How a server is to be: where it listens, whom it lets in, how much it takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Final
+
+LOCAL_NAMES: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerOptions:
+    """The defaults are meant for a laptop: loopback, and no key.
+
+    `require_key` is what makes other hosts and other names possible. `allowed_hosts` are names by which the server is
+    called, beside those of loopback; empty with a key required: any. `webhook_secrets` are of pairs of tenant and
+    Standard Webhooks secret; several of one tenant are all good, so that they can be rotated.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8233
+    require_key: bool = False
+    allowed_hosts: tuple[str, ...] = ()
+    max_body: int = 4 * 1024 * 1024
+    body_patience: float = 20.0
+    head_patience: float = 10.0
+    max_head: int = 64 * 1024
+    connections: int = 10_000
+    rate: float = 1000.0
+    grace: float = 5.0
+    metrics_url: str = "http://127.0.0.1:2999/metrics"
+    webhook_secrets: tuple[tuple[str, str], ...] = ()
+    heartbeat: float = 15.0
+
+    @property
+    def on_loopback(self) -> bool:
+        return is_loopback(self.host)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches an address."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
