@@ -20,11 +20,17 @@ class PlainRequest(Request):
     """Its body is JSON, whose parser stops at a depth of some two hundred, and takes no NaN."""
 
     async def json(self) -> Any:
+        if not hasattr(self, "_plain"):
+            self._plain = await self._parsed()
+        return self._plain
+
+    async def _parsed(self) -> Any:
+        body = await self.body()
         kind = self.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if kind != MEDIA:
+        if body and kind != MEDIA:
             raise Problem(415, "media_type_refused", f"Send the body as {MEDIA}.")
         try:
-            return from_json(await self.body(), allow_inf_nan=False)
+            return from_json(body, allow_inf_nan=False)
         except (ValueError, RecursionError) as error:
             raise Problem(400, "json_refused", f"The body is not JSON that can be taken: {error}.") from None
 
@@ -36,7 +42,10 @@ class PlainRoute(APIRoute):
         handle = super().get_route_handler()
 
         async def handle_plain(request: Request) -> Response:
-            return await handle(PlainRequest(request.scope, request.receive))
+            plain = PlainRequest(request.scope, request.receive)
+            if await plain.body():
+                await plain.json()
+            return await handle(plain)
 
         return handle_plain
 

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import uvicorn
+from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from headwater.app import Headwater
@@ -44,12 +45,20 @@ async def check_may_listen(server: Server) -> None:
 
 
 async def serve(
-    app: Headwater, log: Log, options: ServerOptions, stop: asyncio.Event, listening: Callable[[str], None]
+    app: Headwater, log: Log, options: ServerOptions, stop: asyncio.Event, listening: Callable[[str], object]
 ) -> None:
-    """Answer until told to stop. `listening` is told the address when it does."""
+    """Answer for an app until told to stop. `listening` is told the address when it does."""
     application, server = create_server(app, log, options)
+    await listen(application, server, stop, listening)
+
+
+async def listen(
+    application: ASGIApp, server: Server, stop: asyncio.Event, listening: Callable[[str], object]
+) -> None:
+    """The same, with the parts at hand."""
+    options = server.options
     await check_may_listen(server)
-    with _listen(options) as listener:
+    with _bound(options) as listener:
         config = uvicorn.Config(
             application,
             http=_Patient.of(options),
@@ -63,16 +72,16 @@ async def serve(
             timeout_graceful_shutdown=max(1, round(options.grace)),
         )
         running = _Quiet(config)
-        task = asyncio.create_task(running.serve([listener]), name="headwater-http")
+        answering = asyncio.create_task(running.serve([listener]), name="headwater-http")
         stopping = asyncio.create_task(stop.wait())
         listening(_address(listener))
         try:
-            await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({answering, stopping}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             server.feeds.close()
             running.should_exit = True
             stopping.cancel()
-            await task
+            await answering
 
 
 class _Quiet(uvicorn.Server):
@@ -83,7 +92,7 @@ class _Quiet(uvicorn.Server):
         yield
 
 
-def _listen(options: ServerOptions) -> socket.socket:
+def _bound(options: ServerOptions) -> socket.socket:
     family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
     listener = socket.socket(family)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

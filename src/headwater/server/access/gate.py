@@ -11,7 +11,9 @@ import time
 from collections import OrderedDict
 from typing import Any, Final, NamedTuple, Protocol
 
-from fastapi import Depends, Request
+from fastapi import Request, Security
+from fastapi.openapi.models import HTTPBearer
+from fastapi.security.base import SecurityBase
 
 from headwater.app.domain import Scope
 from headwater.errors import AccessRefused
@@ -48,32 +50,15 @@ class Gate:
 
     def allow(self, scope: Scope) -> Any:
         """A dependency that lets through who may do this, and gives their tenant."""
-
-        async def tenant(request: Request) -> str:
-            return (await self.who(request, scope)).tenant
-
-        return Depends(_marked(tenant, scope))
+        return _dependency(_TenantOf(self, scope), scope)
 
     def allow_who(self, scope: Scope) -> Any:
         """The same, and gives all that is known of them."""
-
-        async def who(request: Request) -> Who:
-            return await self.who(request, scope)
-
-        return Depends(_marked(who, scope))
+        return _dependency(_Allowed(self, scope), scope)
 
     def allow_operator(self) -> Any:
         """A dependency that lets through an operator only."""
-
-        async def who(request: Request) -> Who:
-            found = await self.who(request, "admin")
-            if not found.operator:
-                raise AccessRefused(
-                    403, "Only an operator's key may do this: one made with `--tenant headwater`."
-                )
-            return found
-
-        return Depends(_marked(who, "operator"))
+        return _dependency(_Operator(self, "admin"), "operator")
 
     async def who(self, request: Request, scope: Scope) -> Who:
         """Judge a request."""
@@ -113,7 +98,33 @@ def _acting_for(request: Request, otherwise: str) -> str:
     return check_id("tenant", request.headers.get(TENANT, otherwise))
 
 
-def _marked(dependency: Any, scope: str) -> Any:
-    """So that a test can see that a route has a gate, and which."""
-    dependency.scope = scope
-    return dependency
+class _Allowed(SecurityBase):
+    """A gate with its scope; the OpenAPI description tells of both."""
+
+    model = HTTPBearer(description="An API key; none is needed on loopback, unless the server was told so.")
+    scheme_name = "key"
+
+    def __init__(self, gate: Gate, scope: Scope) -> None:
+        self._gate, self._scope = gate, scope
+
+    async def __call__(self, request: Request) -> Any:
+        return await self._gate.who(request, self._scope)
+
+
+class _TenantOf(_Allowed):
+    async def __call__(self, request: Request) -> str:
+        return (await self._gate.who(request, self._scope)).tenant
+
+
+class _Operator(_Allowed):
+    async def __call__(self, request: Request) -> Who:
+        found = await self._gate.who(request, self._scope)
+        if not found.operator:
+            raise AccessRefused(
+                403, f"Only an operator's key may do this: one made with `--tenant {SYSTEM}`."
+            )
+        return found
+
+
+def _dependency(allowed: _Allowed, scope: str) -> Any:
+    return Security(allowed, scopes=[scope])

@@ -15,7 +15,7 @@ from fastapi import APIRouter, Request, Response
 
 from headwater.errors import AccessRefused
 from headwater.events.names import check_id
-from headwater.server.body import PlainRequest, PlainRoute, answer
+from headwater.server.body import PlainRoute, answer
 from headwater.server.serving import Server
 from headwater.server.webhooks import secret_of, verify
 from headwater.server.wire import PayloadTaken
@@ -37,7 +37,7 @@ def routes(server: Server) -> APIRouter:
         elif not _unguessable(token):
             why = f"Tenant {tenant!r} has no webhook secret, and this token can be guessed."
             raise AccessRefused(401, f"{why} Set a secret, or send with a key.")
-        payload: Any = await PlainRequest(request.scope, request.receive).json()
+        payload: Any = await request.json()
         taken = await server.runs.send(token, payload, tenant, key=key, actor="webhook")
         return answer({"run": taken.run, "call": taken.call, "new": taken.new})
 

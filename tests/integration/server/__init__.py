@@ -1,0 +1,1 @@
+"""The server, listening for real, over real logs."""

@@ -1,0 +1,44 @@
+"""The server is tested over every backend, by the same tests."""
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from headwater.log.log import Log
+from headwater.server.application import registry_of
+from headwater.testing.contract import Site
+from tests.contract.sites import MemorySite, PostgresSite, SqliteSite
+from tests.integration.server.listening import Place, serving
+from tests.integration.server.shop import app
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
+def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
+    if request.param == "memory":
+        yield MemorySite()
+    elif request.param == "sqlite":
+        yield SqliteSite(tmp_path)
+    else:
+        postgres = PostgresSite(request.getfixturevalue("postgres_template"))
+        yield postgres
+        postgres.drop()
+
+
+@pytest.fixture
+async def log(site: Site) -> AsyncIterator[Log]:
+    async with Log(site.backend(), registry_of(app)) as log:
+        yield log
+
+
+@pytest.fixture
+async def memory() -> AsyncIterator[Log]:
+    async with Log(MemorySite().backend(), registry_of(app)) as log:
+        yield log
+
+
+@pytest.fixture
+async def place(log: Log) -> AsyncIterator[Place]:
+    """A server with a worker beside it."""
+    async with serving(app, log, worker=True) as place:
+        yield place
