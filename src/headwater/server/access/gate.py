@@ -105,7 +105,8 @@ class _Allowed(SecurityBase):
     scheme_name = "key"
 
     def __init__(self, gate: Gate, scope: Scope) -> None:
-        self._gate, self._scope = gate, scope
+        self._gate = gate
+        self._scope: Scope = scope
 
     async def __call__(self, request: Request) -> Any:
         return await self._gate.who(request, self._scope)
