@@ -34,15 +34,19 @@ def _unpack_all(folder: Path, packages: tuple[str, ...]) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     downloads = folder / "packages"
     downloads.mkdir(parents=True)
-    for package in packages:
+    wanted, seen = list(packages), set(packages)
+    while wanted:
+        package = wanted.pop()
         _unpack(package, folder, downloads)
         needed = subprocess.run(
             ["apt-cache", "depends", package], capture_output=True, text=True, check=True
         ).stdout
         for line in needed.splitlines():
             kind, _, library = line.strip().partition(": ")
-            if kind == "Depends" and library.startswith("lib") and not _installed(library):
-                _unpack(library, folder, downloads)
+            if kind == "Depends" and library.startswith("lib") and library not in seen:
+                seen.add(library)
+                if not _installed(library):
+                    wanted.append(library)
     (folder / "complete").touch()
 
 

@@ -41,8 +41,13 @@ def last_seen(request: Request, after: str | None = None) -> Cursor | None:
     return Cursor.parse(token) if token else None
 
 
-async def as_text(batches: AsyncIterator[list[Told]]) -> AsyncGenerator[bytes]:
+def beginning(start: Cursor | None) -> bytes:
+    """What comes first: where it begins, so that who breaks off before the first event comes back to the same place."""
+    return BEGIN if start is None else b"%bid: %b\n\n" % (BEGIN, str(start).encode())
+
+
+async def as_text(batches: AsyncIterator[list[Told]], start: Cursor | None) -> AsyncGenerator[bytes]:
     """Events as the client reads them."""
-    yield BEGIN
+    yield beginning(start)
     async for batch in batches:
         yield b"".join([told.text for told in batch]) if batch else STILL_HERE

@@ -17,8 +17,8 @@ from headwater.server.body import PlainRoute, answer, dumps
 from headwater.server.feed import Follower
 from headwater.server.routes.parameters import Limit
 from headwater.server.serving import Server
-from headwater.server.sse import BEGIN, STILL_HERE, EventStream, last_seen, wants_events
 from headwater.server.sse import MEDIA as EVENTS
+from headwater.server.sse import STILL_HERE, EventStream, beginning, last_seen, wants_events
 from headwater.server.wire import RunsPage
 
 
@@ -66,7 +66,7 @@ async def _changes(server: Server, tenant: str, start: Cursor, workflow: str | N
             yield recorded
 
     follower = Follower(wanted=lambda recorded: recorded.stream.type == STREAM_TYPE)
-    yield BEGIN
+    yield beginning(start)
     async for batch in server.feeds.follow(tenant, follower, catch_up, start, server.options.heartbeat):
         if not batch:
             yield STILL_HERE

@@ -60,7 +60,7 @@ def routes(server: Server) -> APIRouter:
             batches = server.feeds.follow(
                 tenant, Follower(wanted=wanted), catch_up, start, server.options.heartbeat
             )
-            return EventStream(as_text(batches))
+            return EventStream(as_text(batches, start))
         start = await log.head() if after == "head" else last_seen(request, after)
         async for page in log.pages(start, page=limit, **filters):
             found = [event_json(log, recorded) for recorded in page.events]

@@ -79,7 +79,8 @@ def routes(server: Server) -> APIRouter:
         """The events of a run. Accept `text/event-stream` to follow it, from its beginning or from a cursor."""
         await runs.spec(run, tenant)
         if wants_events(request):
-            return EventStream(as_text(_follow(server, run, tenant, last_seen(request, after))))
+            start = last_seen(request, after)
+            return EventStream(as_text(_follow(server, run, tenant, start), start))
         stream = run_stream(run, tenant)
         found = [
             event_json(server.log, recorded)
