@@ -20,6 +20,7 @@ from headwater.events.names import check_name
 
 if TYPE_CHECKING:
     from headwater.client import Client
+    from headwater.client.sync import SyncClient
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -183,6 +184,14 @@ class Headwater:
         from headwater.client import Client
 
         return Client(self, url, worker=worker, **options)
+
+    def connect_sync(
+        self, url: str | None = None, *, worker: bool | None = None, **options: Any
+    ) -> SyncClient:
+        """The same client for programs without an event loop, to use in `with`."""
+        from headwater.client.sync import SyncClient
+
+        return SyncClient(self.connect(url, worker=worker, **options))
 
     def run(self, workflow: Workflow[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Start a run, wait for it, and give its result: a script in one line."""

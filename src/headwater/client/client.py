@@ -11,28 +11,28 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, Self, TypedDict, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypedDict, TypeVar, Unpack, overload
 
 from pydantic import TypeAdapter
 
 from headwater.app import Headwater, Workflow
 from headwater.app.workflows import Bound
+from headwater.client.embedded import Embedded, Start
 from headwater.client.handle import RunEnd, RunHandle
-from headwater.client.waiting import Waiting
-from headwater.errors import DeclarationRefused, LogClosed
+from headwater.client.side import Side
+from headwater.errors import DeclarationRefused, NotSupported
 from headwater.events.envelope import Recorded
 from headwater.events.ids import TimeOrderedIds
-from headwater.events.model import Event
 from headwater.events.registry import Registry
 from headwater.log.log import Log
 from headwater.log.open import open_log
-from headwater.runs.creation import NewRun
 from headwater.runs.entry import RunSummary
 from headwater.runs.events import register_run_events
 from headwater.runs.machines import RunStatus
-from headwater.runs.rows import DEFAULT_TENANT, label_of, run_stream
+from headwater.runs.rows import DEFAULT_TENANT, label_of
 from headwater.runs.state import RunState
 from headwater.runs.store import Runs
+from headwater.settings import Settings
 
 if TYPE_CHECKING:
     from headwater.engine.engine import Engine
@@ -46,22 +46,6 @@ D = TypeVar("D")
 Made = Coroutine[Any, Any, R]
 
 
-class Start(Protocol):
-    """How an embedded worker is started."""
-
-    async def __call__(
-        self, app: Headwater, log: Log, options: Any = None, /, *, ended: Callable[[str, str, Event], None]
-    ) -> Embedded: ...
-
-
-class Embedded(Protocol):
-    """A worker, as far as the client that embeds it is concerned."""
-
-    @property
-    def engine(self) -> Engine: ...
-    async def stop(self) -> None: ...
-
-
 class How(TypedDict, total=False):
     """What may be said of a run that is started: its id, and what it can be found by."""
 
@@ -70,7 +54,11 @@ class How(TypedDict, total=False):
 
 
 class Client:
-    """A connection of a program to its runs. Use it as an async context manager; `app.connect()` makes it."""
+    """A connection of a program to its runs. Use it as an async context manager; `app.connect()` makes it.
+
+    The address says what it stands on: a log of its own, or, with `http://...`, a server. It does the same on both,
+    but for what only a log has: `log`, `runs`, and the `engine` of an embedded worker.
+    """
 
     def __init__(
         self,
@@ -82,58 +70,53 @@ class Client:
         options: Any = None,
         log: Log | None = None,
         start: Start | None = None,
+        key: str | None = None,
     ) -> None:
-        self.app, self.tenant, self._options, self._start = app, tenant, options, start
-        self._log = log or _open(app, url)
-        self._shared = log is not None
-        embeds = self._log.backend.name in {"memory", "sqlite"} if worker is None else worker
-        self._embeds = embeds
-        self._worker: Embedded | None = None
-        self._engine: Engine | None = None
+        self.app, self.tenant = app, tenant
         self._ids = TimeOrderedIds()
-        self._starting: set[asyncio.Task[Any]] = set()
-        self.runs = Runs(self._log)
-        self._waiting = Waiting(self._log, self.runs, self._is_ours)
+        self._embedded: Embedded | None = None
+        address = (url or Settings.from_environment().url) if log is None else ""
+        if address.startswith(("http://", "https://")):
+            from headwater.client.remote import Remote
+
+            if worker:
+                raise NotSupported(
+                    f"A client of the server at {address} embeds no worker: start one beside its log."
+                )
+            self._side: Side = Remote(address, tenant, key, register_run_events(Registry(*app.events)))
+        else:
+            shared = log is not None
+            log = log or open_log(address, registry=register_run_events(Registry(*app.events)))
+            self._side = self._embedded = Embedded(
+                app, tenant, log, shared=shared, worker=worker, options=options, start=start
+            )
 
     async def __aenter__(self) -> Self:
-        if not self._shared:
-            await self._log.__aenter__()
-        try:
-            if self._embeds:
-                start = self._start or _start()
-                self._worker = await start(self.app, self._log, self._options, ended=self._waiting.has_ended)
-                self._engine = self._worker.engine
-        except BaseException:
-            await self._close_log()
-            raise
+        await self._side.open()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        try:
-            if self._starting:
-                await asyncio.wait(list(self._starting))
-            if self._worker is not None:
-                await self._worker.stop()
-            await self._waiting.close()
-        finally:
-            self._worker = self._engine = None
-            await self._close_log()
-
-    async def _close_log(self) -> None:
-        if not self._shared:
-            await self._log.__aexit__(None, None, None)
+        await self._side.close()
 
     @property
     def log(self) -> Log:
         """The log that everything is in."""
-        return self._log
+        return self._own("log").log
+
+    @property
+    def runs(self) -> Runs:
+        """The runs of the log, of all tenants."""
+        return self._own("runs").runs
 
     @property
     def engine(self) -> Engine:
         """The embedded worker."""
-        if self._engine is None:
-            raise LogClosed("This client embeds no worker, or is not open. Connect with worker=True.")
-        return self._engine
+        return self._own("engine").engine
+
+    def _own(self, what: str) -> Embedded:
+        if self._embedded is None:
+            raise NotSupported(f"A client of a server has no {what}: that is on the server's side.")
+        return self._embedded
 
     # Starting
 
@@ -170,47 +153,11 @@ class Client:
         self, runs: Mapping[str, Bound[R]], *, attributes: Mapping[str, str] | None = None
     ) -> list[RunHandle[R]]:
         """Start many runs, by id, in one round trip."""
-        # In a task of its own: a caller who gives up must not leave runs that are ours and that we do not know of.
-        starting = asyncio.create_task(self._start_all(runs, attributes or {}))
-        self._starting.add(starting)
-        starting.add_done_callback(self._starting.discard)
-        return await asyncio.shield(starting)
-
-    async def _start_all(
-        self, runs: Mapping[str, Bound[R]], attributes: Mapping[str, str]
-    ) -> list[RunHandle[R]]:
-        engine = self._engine
-        workflows = [bound.workflow for bound in runs.values()]
-        serves = engine is not None and all(engine.serves(w.name, w.version) for w in workflows)
-        owner = engine.worker if engine is not None and serves and engine.has_room() else None
-        news = [
-            NewRun(
-                id=id,
-                workflow=bound.workflow.name,
-                workflow_version=bound.workflow.version,
-                input=bound.input(),
-                tenant=self.tenant,
-                attributes=attributes,
-            )
-            for id, bound in runs.items()
+        started = await self._side.start_all(runs, attributes or {})
+        return [
+            RunHandle(self, made.run, bound.workflow, new=made.new, label=made.label)
+            for made, bound in zip(started, runs.values(), strict=True)
         ]
-        try:
-            created = await self.runs.create(*news, owner=owner)
-        except BaseException:
-            if engine is not None and owner is not None:  # some may have been created, as ours
-                for new in news:
-                    engine.adopt(run_stream(new.id, self.tenant))
-            raise
-        handles: list[RunHandle[R]] = []
-        for made, bound in zip(created, runs.values(), strict=True):
-            workflow = bound.workflow
-            if engine is not None and made.owned:
-                engine.begin(run_stream(made.run, self.tenant), made.event, made.appended.recorded_at)
-            label = label_of(workflow.name, made.event.workflow_version)
-            handles.append(RunHandle(self, made.run, workflow, new=made.new, label=label))
-        if engine is not None and owner is None:
-            engine.poke()
-        return handles
 
     def handle(self, run: str, workflow: Workflow[P, R] | None = None) -> RunHandle[R]:
         """A run that was started before, maybe elsewhere. Its result is typed if its workflow is given."""
@@ -230,24 +177,21 @@ class Client:
     ) -> None:
         """Send a payload to the hook with this token. With a `key`, sending again changes nothing."""
         plain = _ANY.dump_python(payload, mode="json")
-        await self.runs.send(token, plain, self.tenant, run=run, key=key, actor=actor)
-        self._poke()
+        await self._side.send(token, plain, run, key, actor)
 
     async def cancel(self, run: str, reason: str | None = None) -> None:
         """Ask a run to end; asking again changes nothing."""
-        await self.runs.cancel(run, self.tenant, reason)
-        self._poke()
+        await self._side.cancel(run, reason)
 
     async def resume(self, run: str) -> None:
         """Let a held run go on."""
-        await self.runs.resume(run, self.tenant)
-        self._poke()
+        await self._side.resume(run)
 
     # Looking
 
     async def get(self, run: str, *, version: int | None = None, until: datetime | None = None) -> RunState:
         """The state of a run: now, at a version of its stream, or at a time."""
-        return await self.runs.get(run, self.tenant, version=version, until=until)
+        return await self._side.get(run, version, until)
 
     async def list(
         self,
@@ -259,12 +203,11 @@ class Client:
     ) -> Sequence[RunSummary]:
         """Runs, the newest first; `before` is the `place` of the last one of an earlier page."""
         name = workflow.name if isinstance(workflow, Workflow) else workflow
-        statuses = () if status is None else status
-        return await self.runs.list(self.tenant, workflow=name, status=statuses, before=before, limit=limit)
+        return await self._side.list(name, () if status is None else (status,), before, limit)
 
     def history(self, run: str, *, until: datetime | None = None) -> AsyncIterator[Recorded]:
         """The events of a run."""
-        return self.runs.events(run, self.tenant, until=until)
+        return self._side.history(run, until)
 
     async def result(self, run: str, timeout: float | None = None) -> Any:
         """The result of a run, as plain JSON; see `handle` for a typed one."""
@@ -272,27 +215,10 @@ class Client:
         return await handle.result(timeout)
 
     async def wait_for(self, run: str, label: str | None, timeout: float | None) -> RunEnd:
-        return await self._waiting.wait_for((self.tenant, run), label, timeout)
-
-    def _is_ours(self, key: tuple[str, str]) -> bool:
-        return self._engine is not None and key in self._engine.runs
-
-    def _poke(self) -> None:
-        if self._engine is not None:
-            self._engine.poke()
-
-
-def _start() -> Start:
-    from headwater.worker.start import start
-
-    return start
+        return await self._side.wait_for(run, label, timeout)
 
 
 _ANY: TypeAdapter[Any] = TypeAdapter(Any)
-
-
-def _open(app: Headwater, url: str | None) -> Log:
-    return open_log(url, registry=register_run_events(Registry(*app.events)))
 
 
 def _bound(workflow: Any, args: tuple[Any, ...]) -> Bound[Any]:

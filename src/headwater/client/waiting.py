@@ -33,8 +33,10 @@ Key = tuple[str, str]
 class Waiting:
     """Those who wait for runs."""
 
-    def __init__(self, log: Log, runs: RunReader, is_ours: Callable[[Key], bool]) -> None:
-        self._log, self._runs, self._is_ours = log, runs, is_ours
+    def __init__(
+        self, log: Log, runs: RunReader, is_ours: Callable[[Key], bool], tenant: str | None = None
+    ) -> None:
+        self._log, self._runs, self._is_ours, self._tenant = log, runs, is_ours, tenant
         self._waiters: dict[Key, list[asyncio.Future[RunEnd]]] = {}
         self._ended: OrderedDict[Key, RunEnd] = OrderedDict()
         self._follower: asyncio.Task[None] | None = None
@@ -106,7 +108,7 @@ class Waiting:
                     after = await self._log.head()
                     self._following.set()
                 async for page in self._log.pages(
-                    after, follow=True, stream_types=(STREAM_TYPE,), types=_ENDS
+                    after, follow=True, tenant=self._tenant, stream_types=(STREAM_TYPE,), types=_ENDS
                 ):
                     for recorded in page.events:
                         if (recorded.tenant, recorded.stream.id) in self._waiters:

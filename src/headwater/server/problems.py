@@ -81,7 +81,12 @@ def of_error(error: HeadwaterError) -> Response:
     if status >= 500:
         LOGGER.warning("Answered %d: %s", status, error)
     title = (type(error).__doc__ or error.code).split("\n")[0]
-    return problem(status, error.code, title, str(error), headers)
+    return problem(status, error.code, title, str(error), headers, facts=_facts(error))
+
+
+def _facts(error: HeadwaterError) -> dict[str, object]:
+    """An error's attributes, as far as they are plain: what a client of ours makes the error from again."""
+    return {name: value for name, value in vars(error).items() if isinstance(value, str | int | float | None)}
 
 
 def of_problem(error: Problem, headers: dict[str, str] | None = None) -> Response:

@@ -30,9 +30,9 @@ class Place(NamedTuple):
 
 @asynccontextmanager
 async def serving(
-    app: Headwater, log: Log, options: ServerOptions | None = None, *, worker: bool = False
+    app: Headwater, log: Log, options: ServerOptions | None = None, *, worker: bool = False, port: int = 0
 ) -> AsyncGenerator[Place]:
-    options = replace(options or ServerOptions(), port=0)
+    options = replace(options or ServerOptions(), port=port)
     application, server = create_server(app, log, options)
     stop, listening = asyncio.Event(), asyncio.get_running_loop().create_future()
     running = asyncio.create_task(listen(application, server, stop, listening.set_result))

@@ -67,6 +67,7 @@ OK_TROUBLE = {"/workers/metrics"}
 """What may be down: there is no worker here."""
 
 
+@pytest.mark.timeout(120 + 40 * EXAMPLES)
 @pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)
 def test_no_request_is_a_defect(running: Running, mode: GenerationMode) -> None:
     """Requests that fit the description, and such that do not."""
