@@ -7,6 +7,7 @@ HeadwaterError
 │   ├── EventTypeError      an event model or upcaster that is declared wrongly
 │   ├── CursorRefused       a cursor of another log, or from before a restore
 │   ├── SettingRefused      a variable of the environment that makes no sense
+│   ├── SettingUnknown      a setting that there is not
 │   ├── DeclarationRefused  a workflow or step that is declared wrongly
 │   ├── ArgumentsRefused    arguments that a workflow does not take
 │   ├── WorkflowUnknown     a workflow that the app at hand does not declare
@@ -106,11 +107,20 @@ class CursorRefused(Refused):
 
 
 class SettingRefused(Refused):
-    """A setting in the environment makes no sense."""
+    """A setting makes no sense."""
 
     def __init__(self, variable: str, value: str, wanted: str) -> None:
         super().__init__(f"{variable} is {_short(value)}. Set it to {wanted}, or unset it.")
         self.variable, self.value, self.wanted = variable, value, wanted
+
+
+class SettingUnknown(Refused):
+    """There is no such setting."""
+
+    def __init__(self, name: str, source: str, near: str | None) -> None:
+        fix = f"Did you mean {near}?" if near else "`headwater config show` lists those there are."
+        super().__init__(f"{_short(name)} in {source} is no setting. {fix}")
+        self.name, self.source, self.near = name, source, near
 
 
 class DeclarationRefused(Refused):

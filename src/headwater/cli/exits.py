@@ -17,6 +17,7 @@ from headwater.errors import (
     NonDeterminismError,
     RunError,
     SettingRefused,
+    SettingUnknown,
     StepFailed,
     Trouble,
     Undecodable,
@@ -66,7 +67,7 @@ def _exit_of(error: HeadwaterError) -> Exit:
             return Exit.PROBLEM
         case NonDeterminismError() | StepFailed() | RunError() | HookConflictError():
             return Exit.PROBLEM
-        case SettingRefused():
+        case SettingRefused() | SettingUnknown():
             return Exit.USAGE
         case Trouble():
             return Exit.TROUBLE

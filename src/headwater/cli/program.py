@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from headwater.cli import doctor, events, log, migrate, replay, serve, simulate, worker
+from headwater.cli import config, doctor, events, log, migrate, replay, serve, simulate, worker
 from headwater.cli.access import group as access
 from headwater.cli.exits import Exit, explain
 from headwater.cli.output import ReaderGone, abandon_stdout, prepare_streams
@@ -38,6 +38,7 @@ app.add_typer(access.keys, name="key")
 app.add_typer(access.tenants, name="tenant")
 app.add_typer(log.app, name="log")
 app.add_typer(events.app, name="events")
+app.add_typer(config.app, name="config")
 
 
 def _version(asked: bool) -> None:  # noqa: FBT001  (the shape that typer calls)

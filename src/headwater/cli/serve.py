@@ -15,6 +15,7 @@ from headwater.cli.output import flush, plain, say, say_json
 from headwater.cli.process import on_signals, run_for_long
 from headwater.cli.session import Json, Session, Url
 from headwater.errors import SettingRefused
+from headwater.settings import Settings
 
 if TYPE_CHECKING:
     from headwater.server.options import ServerOptions
@@ -29,10 +30,18 @@ def serve(
         ),
     ] = None,
     *,
-    host: Annotated[str, typer.Option("--host", metavar="ADDRESS", help="Where to listen.")] = "127.0.0.1",
+    host: Annotated[
+        str | None,
+        typer.Option(
+            "--host", metavar="ADDRESS", help="Where to listen. Default: loopback.", show_default=False
+        ),
+    ] = None,
     port: Annotated[
-        int, typer.Option("--port", metavar="N", min=0, max=65535, help="0 for a free one.")
-    ] = 8233,
+        int | None,
+        typer.Option(
+            "--port", metavar="N", min=0, max=65535, help="0: a free one. Default: 8233.", show_default=False
+        ),
+    ] = None,
     require_key: Annotated[
         bool, typer.Option("--require-key", help="Let in nobody without an API key, also on loopback.")
     ] = False,
@@ -59,13 +68,16 @@ def serve(
         from headwater.server.options import ServerOptions
     except ImportError as error:
         raise SettingRefused("headwater serve", str(error), "`pip install headwater[server]` first") from None
+    settings = Settings.read()
     options = ServerOptions(
-        host=host,
-        port=port,
-        require_key=require_key,
-        allowed_hosts=tuple(allow_host or ()),
-        metrics_url=os.environ.get("HEADWATER_WORKER_METRICS_URL") or ServerOptions().metrics_url,
-        webhook_secrets=_secrets(os.environ.get("HEADWATER_WEBHOOK_SECRETS", "")),
+        host=settings.server_host if host is None else host,
+        port=settings.server_port if port is None else port,
+        require_key=require_key or settings.server_require_key,
+        allowed_hosts=tuple(allow_host or settings.server_allow_hosts),
+        rate=settings.server_rate,
+        max_body=settings.server_max_body,
+        metrics_url=settings.worker_metrics_url,
+        webhook_secrets=tuple(_secret(one) for one in settings.webhook_secrets),
     )
     run_for_long(_serve(session, loaded, options))
 
@@ -99,14 +111,9 @@ async def _serve(session: Session, app: Headwater, options: ServerOptions) -> No
         say("the server has stopped")
 
 
-def _secrets(text: str) -> tuple[tuple[str, str], ...]:
-    """`TENANT=whsec_...,TENANT=whsec_...`; several of a tenant are all good."""
-    found: list[tuple[str, str]] = []
-    for one in filter(None, (part.strip() for part in text.split(","))):
-        tenant, equals, secret = one.partition("=")
-        if not tenant or not equals or not secret:
-            raise SettingRefused(
-                "HEADWATER_WEBHOOK_SECRETS", "not readable", "TENANT=whsec_...,TENANT=whsec_..."
-            )
-        found.append((tenant, secret))
-    return tuple(found)
+def _secret(text: str) -> tuple[str, str]:
+    """A tenant and its secret, as `TENANT=whsec_...`."""
+    tenant, equals, secret = text.partition("=")
+    if not tenant or not equals or not secret:
+        raise SettingRefused("HEADWATER_WEBHOOK_SECRETS", "not readable", "TENANT=whsec_...,TENANT=whsec_...")
+    return tenant, secret

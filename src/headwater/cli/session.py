@@ -50,7 +50,7 @@ class Session:
 
     @property
     def url(self) -> str:
-        return self.given or Settings.from_environment().url
+        return self.given or Settings.read().url
 
     @property
     def shown_url(self) -> str:

@@ -75,7 +75,7 @@ class Client:
         self.app, self.tenant = app, tenant
         self._ids = TimeOrderedIds()
         self._embedded: Embedded | None = None
-        address = (url or Settings.from_environment().url) if log is None else ""
+        address = (url or Settings.read().url) if log is None else ""
         if address.startswith(("http://", "https://")):
             from headwater.client.remote import Remote
 

@@ -19,14 +19,15 @@ class Portal:
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
+        self._stop: asyncio.Event | None = None
 
     def open(self) -> None:
         ready: Future[asyncio.AbstractEventLoop] = Future()
 
         async def main() -> None:
-            self._stop = asyncio.Event()
+            stop = self._stop = asyncio.Event()
             ready.set_result(asyncio.get_running_loop())
-            await self._stop.wait()
+            await stop.wait()
 
         self._thread = threading.Thread(
             target=asyncio.run, args=(main(),), name="headwater-portal", daemon=True
@@ -35,10 +36,10 @@ class Portal:
         self._loop = ready.result()
 
     def close(self) -> None:
-        loop, thread = self._loop, self._thread
-        self._loop = self._thread = None
-        if loop is not None and thread is not None:
-            loop.call_soon_threadsafe(self._stop.set)
+        loop, thread, stop = self._loop, self._thread, self._stop
+        self._loop = self._thread = self._stop = None
+        if loop is not None and thread is not None and stop is not None:
+            loop.call_soon_threadsafe(stop.set)
             thread.join()
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:

@@ -8,7 +8,6 @@ Errors come back as what they are on the server's side, by the names of the erro
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, cast
@@ -32,6 +31,7 @@ from headwater.runs.machines import RunStatus
 from headwater.runs.plain import state_of_json
 from headwater.runs.rows import DEFAULT_TENANT, label_of
 from headwater.runs.state import RunState
+from headwater.settings import Settings
 
 try:
     import httpx
@@ -49,7 +49,7 @@ class Remote:
 
     def __init__(self, address: str, tenant: str, key: str | None, registry: Registry) -> None:
         self._address = address.rstrip("/")
-        key = key or os.environ.get("HEADWATER_API_KEY")
+        key = key or Settings.read().api_key
         self._headers = {"authorization": f"Bearer {key}"} if key else {}
         if tenant != DEFAULT_TENANT:
             self._headers["headwater-tenant"] = tenant

@@ -24,7 +24,7 @@ def open_log(
 
     What is left out comes from the environment (see `settings`), else it is a SQLite file in the working directory.
     """
-    settings = Settings.from_environment()
+    settings = Settings.read()
     options = options or LogOptions(**settings.log_options())
     backend = backend_for(url or settings.url)
     return Log(backend, registry or Registry(*models), options=options, hints=_hints_for(backend, settings))
