@@ -11,12 +11,13 @@ WORKERS := -n $(shell n=$$(nproc 2>/dev/null || echo 2); [ $$n -lt 4 ] && echo $
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run log-demo test check chaos format bench bench-workflows test-newest lock clean
+.PHONY: help setup run demo log-demo test check chaos format bench bench-workflows test-newest lock clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make setup        create .venv with the pinned dependencies"
-	@echo "make run          the demo: a workflow whose worker is killed, and which goes on"
+	@echo "make run          a server and a worker with orders to look at, until Ctrl-C"
+	@echo "make demo         a workflow whose worker is killed, and which goes on; ends by itself"
 	@echo "make log-demo     the log alone: two writers, one killed, nothing lost"
 	@echo "make test         every test, with real servers"
 	@echo "make check        lint, types, layers, fast tests (those not in CI, where make test runs them too)"
@@ -42,6 +43,9 @@ $(BENCH_READY): $(READY) requirements/bench.txt
 	@touch $@
 
 run: $(READY)
+	$(BIN)/python examples/up_demo/run.py $(ARGS)
+
+demo: $(READY)
 	$(BIN)/python examples/order_demo/demo.py
 
 log-demo: $(READY)

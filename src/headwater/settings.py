@@ -12,10 +12,13 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Final, NamedTuple, Self, cast
+from typing import Any, Final, NamedTuple, Self
+
+from pydantic import TypeAdapter, ValidationError
 
 from headwater.errors import SettingRefused, SettingUnknown
 
@@ -23,6 +26,7 @@ DEFAULT_URL: Final = "sqlite:///headwater.db"
 _PREFIX: Final = "HEADWATER_"
 _OTHERS: Final = ("HEADWATER_TEST_", "HEADWATER_BENCH_")
 _LOG: Final = "log_"
+_TEXTS: Final = TypeAdapter(list[str])
 _SECRET: Final = frozenset({"api_key", "webhook_secrets"})
 
 
@@ -152,16 +156,17 @@ def _parsed(variable: str, text: str, kind: str) -> Any:
 
 def _checked(where: str, value: Any, kind: str) -> Any:
     """A value of a file, which has a type already."""
-    if isinstance(value, list):
-        values = cast("list[Any]", value)
-        if kind.startswith("tuple") and all(isinstance(one, str) for one in values):
-            return tuple(values)
-    elif isinstance(value, bool) or not isinstance(value, int | float):
-        if isinstance(value, bool | str) and kind.startswith("bool" if isinstance(value, bool) else "str"):
+    if kind.startswith("tuple"):
+        with suppress(ValidationError):
+            return tuple(_TEXTS.validate_python(value, strict=True))
+    elif isinstance(value, bool | str):
+        if kind.startswith("bool" if isinstance(value, bool) else "str"):
             return value
-    elif kind.startswith("float") or (kind.startswith("int") and isinstance(value, int)):
+    elif isinstance(value, int | float) and (
+        kind.startswith("float") or (kind.startswith("int") and isinstance(value, int))
+    ):
         return _number(where, str(value), kind, value)
-    raise SettingRefused(where, str(cast("object", value)), _wanted(kind))
+    raise SettingRefused(where, str(value), _wanted(kind))
 
 
 def _number(where: str, text: str, kind: str, number: float) -> Any:

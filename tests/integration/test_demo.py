@@ -81,3 +81,24 @@ def test_the_demo_fails_where_retries_write_twice(tmp_path: Path) -> None:
     done = run_demo(faulty, tmp_path)
     assert done.returncode == 1, done.stdout
     assert "NO   nothing is written twice" in done.stdout
+
+
+@pytest.mark.slow
+def test_make_run_shows_something_within_ten_seconds(tmp_path: Path) -> None:
+    """Without a terminal, and stopped after a while."""
+    program = EXAMPLES / "up_demo" / "run.py"
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("HEADWATER_")}
+    done = subprocess.run(
+        [sys.executable, program, "--seconds", "10"],
+        env={**clean, "PYTHONDONTWRITEBYTECODE": "1"},
+        cwd=tmp_path,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=55,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "look at it   http://127.0.0.1:" in done.stdout
+    assert "four orders are under way" in done.stdout
+    assert done.stdout.endswith("stopped\n")

@@ -13,9 +13,18 @@ from headwater.runs.events import register_run_events
 
 Where = Annotated[str, typer.Argument(metavar="MODULE:APP", help="The app, as shop:app.")]
 
+MaybeWhere = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[MODULE:APP]", help="The app, as shop:app; without one, what Headwater has built in."
+    ),
+]
 
-def app_of(where: str) -> Headwater:
-    """Import an app."""
+
+def app_of(where: str | None) -> Headwater:
+    """Import an app; without an address, one that declares nothing."""
+    if where is None:
+        return Headwater("headwater")
     from headwater.worker.loading import load_app
 
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import fields
 from typing import Any
 
@@ -36,9 +37,11 @@ def show(ctx: typer.Context, *, as_json: Json = False) -> None:
         return
     widest = max(map(len, told))
     for name, one in told.items():
-        value = one["value"]
-        text = (
-            "not set" if value in {None, ()} else ", ".join(value) if isinstance(value, tuple) else str(value)
-        )
         source = OUT.paint(f"({one['source']})", "dim")
-        say(f"{name:<{widest}}  {plain(text)}  {source}")
+        say(f"{name:<{widest}}  {plain(_text(one['value']))}  {source}")
+
+
+def _text(value: Any) -> str:
+    if value is None or value == ():
+        return "not set"
+    return str(value) if isinstance(value, str) else json.dumps(value)

@@ -5,8 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, Final
+
+SUPERVISED: Final = "SUPERVISED_BY_HEADWATER"
+"""Set for a child that is to stop when its standard input ends: its parent is gone then."""
 
 
 def on_signals() -> asyncio.Event:
@@ -21,6 +25,14 @@ def on_signals() -> asyncio.Event:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, asked, number)
+    if os.environ.get(SUPERVISED):
+
+        def parent_gone() -> None:
+            if not os.read(sys.stdin.fileno(), 1024):
+                loop.remove_reader(sys.stdin.fileno())
+                stop.set()
+
+        loop.add_reader(sys.stdin.fileno(), parent_gone)
     return stop
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from headwater.cli import config, doctor, events, log, migrate, replay, serve, simulate, worker
+from headwater.cli import config, doctor, events, log, migrate, replay, serve, simulate, up, worker
 from headwater.cli.access import group as access
 from headwater.cli.exits import Exit, explain
 from headwater.cli.output import ReaderGone, abandon_stdout, prepare_streams
@@ -30,6 +30,7 @@ app.command("migrate")(migrate.migrate)
 app.command("doctor")(doctor.doctor)
 app.command("worker")(worker.worker)
 app.command("serve")(serve.serve)
+app.command("up")(up.up)
 app.command("replay")(replay.replay)
 app.command("simulate")(simulate.simulate)
 app.add_typer(runs.app, name="run")

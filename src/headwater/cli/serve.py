@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from headwater.app import Headwater
-from headwater.cli.apps import app_of
+from headwater.cli.apps import MaybeWhere, app_of
+from headwater.cli.logs import LogFormat, LogFormatOption, set_up_logs
 from headwater.cli.output import flush, plain, say, say_json
 from headwater.cli.process import on_signals, run_for_long
 from headwater.cli.session import Json, Session, Url
@@ -23,12 +23,7 @@ if TYPE_CHECKING:
 
 def serve(
     ctx: typer.Context,
-    app: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="[MODULE:APP]", help="The app, as shop:app; without one, runs can be looked at only."
-        ),
-    ] = None,
+    app: MaybeWhere = None,
     *,
     host: Annotated[
         str | None,
@@ -54,15 +49,14 @@ def serve(
             show_default=False,
         ),
     ] = None,
+    log_format: LogFormatOption = LogFormat.TEXT,
     url: Url = None,
     as_json: Json = False,
 ) -> None:
     """Answer HTTP for an app until told to stop: the API, and a page to look at. Workers are other processes."""
     session = Session.of(ctx, url, as_json)
-    loaded = app_of(app) if app is not None else Headwater("headwater")
-    logging.basicConfig(
-        level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    loaded = app_of(app)
+    set_up_logs(log_format)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     try:
         from headwater.server.options import ServerOptions

@@ -1,27 +1,33 @@
-"""`headwater worker`: a process that executes runs and steps."""
+"""`headwater worker`: processes that execute runs and steps, fold projections, and do what else an app has for them."""
 
 from __future__ import annotations
 
 import logging
 import os
-import sys
-from typing import Annotated
+from contextlib import AsyncExitStack
+from typing import Annotated, Final
 
 import typer
 
 from headwater.app import Headwater
-from headwater.cli.apps import Where, app_of, registry_of
+from headwater.cli.apps import MaybeWhere, app_of, registry_of
+from headwater.cli.logs import LogFormat, LogFormatOption, set_up_logs
 from headwater.cli.output import flush, plain, say, say_json
 from headwater.cli.process import on_signals, run_for_long
 from headwater.cli.session import Json, Session, Url
+from headwater.cli.workers import run_workers
 from headwater.engine.options import EngineOptions
+from headwater.settings import Settings
+from headwater.telemetry.answering import answer_texts, port_of
 
+LOGGER: Final = logging.getLogger("headwater.worker")
 _DEFAULTS = EngineOptions()
+_PARTS = ("runs", "queues", "projections")
 
 
 def worker(
     ctx: typer.Context,
-    app: Where,
+    app: MaybeWhere = None,
     *,
     queues: Annotated[
         str | None,
@@ -32,13 +38,22 @@ def worker(
             show_default=False,
         ),
     ] = None,
-    only_queues: Annotated[
-        bool, typer.Option("--only-queues", help="Execute no runs, only steps of queues.")
-    ] = False,
+    only: Annotated[
+        str | None,
+        typer.Option(
+            "--only",
+            metavar="PART,...",
+            help="Do no more than this: runs, queues, projections, or a domain's name.",
+            show_default=False,
+        ),
+    ] = None,
     concurrency: Annotated[
         int,
         typer.Option("--concurrency", min=1, metavar="N", help="Steps at once of a queue that has no =N."),
     ] = _DEFAULTS.concurrency,
+    processes: Annotated[
+        int, typer.Option("--processes", min=1, metavar="N", help="So many of them, watched by this one.")
+    ] = 1,
     lease: Annotated[
         float,
         typer.Option(
@@ -49,24 +64,43 @@ def worker(
         float,
         typer.Option("--grace", min=0, metavar="S", help="Seconds that steps under way have when it stops."),
     ] = _DEFAULTS.grace,
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(
+            "--metrics-port",
+            min=0,
+            max=65535,
+            metavar="N",
+            help="Where /metrics and /healthz are; 0: a free one. Default: 2999.",
+            show_default=False,
+        ),
+    ] = None,
+    log_format: LogFormatOption = LogFormat.TEXT,
     alone: Annotated[str | None, typer.Option("--alone", metavar="TENANT/RUN", hidden=True)] = None,
     url: Url = None,
     as_json: Json = False,
 ) -> None:
     """Execute the runs of an app until told to stop (SIGINT, SIGTERM); a second signal ends it at once."""
     session = Session.of(ctx, url, as_json)
+    set_up_logs(log_format)
     loaded = app_of(app)
-    wanted = _queues(loaded, queues, concurrency)
-    logging.basicConfig(
-        level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
     if alone is not None:
         run_for_long(_alone(session, loaded, alone))
         return
+    parts = _parts(loaded, only)
+    settings = Settings.read()
+    port = settings.metrics_port if metrics_port is None else metrics_port
     options = EngineOptions(
-        lease=lease, grace=grace, queues=wanted, concurrency=concurrency, workflows=not only_queues
+        lease=lease, grace=grace, queues=_queues(loaded, queues, concurrency), concurrency=concurrency
     )
-    run_for_long(_serve(session, loaded, options, app))
+    if processes > 1:
+        arguments = ["worker", *([app] if app else []), "--concurrency", str(concurrency)]
+        arguments += ["--lease", str(lease), "--grace", str(grace)]
+        arguments += ["--log-format", log_format.value]
+        arguments += ["--queues", queues] if queues is not None else []
+        arguments += ["--only", only] if only is not None else []
+        raise typer.Exit(run_workers(session, arguments, processes, settings.metrics_host, port))
+    run_for_long(_serve(session, loaded, options, app, parts, settings.metrics_host, port))
 
 
 def _queues(app: Headwater, text: str | None, concurrency: int) -> dict[str, int]:
@@ -84,18 +118,50 @@ def _queues(app: Headwater, text: str | None, concurrency: int) -> dict[str, int
     return found
 
 
-async def _serve(session: Session, app: Headwater, options: EngineOptions, where: str) -> None:
+def _parts(app: Headwater, text: str | None) -> list[str]:
+    """The parts that were asked for; none: all."""
+    if text is None:
+        return []
+    asked = [one.strip() for one in text.split(",") if one.strip()]
+    known = [*_PARTS, *app.domains]
+    unknown = [one for one in asked if one not in known]
+    if unknown or not asked:
+        what = ", ".join(unknown) or text
+        raise typer.BadParameter(
+            f"{what!r} is no part of a worker of this app; there are: {', '.join(known)}."
+        )
+    return asked
+
+
+async def _serve(
+    session: Session,
+    app: Headwater,
+    options: EngineOptions,
+    where: str | None,
+    only: list[str],
+    host: str,
+    port: int,
+) -> None:
     from headwater.worker.alone import in_a_child
     from headwater.worker.start import start
+    from headwater.worker.telling import texts
 
     stop = on_signals()
-    async with session.opened(create=True, registry=registry_of(app)) as log:
-        worker = await start(app, log, options, alone=in_a_child(where, session.url))
+    alone = in_a_child(where, session.url) if where else None
+    async with session.opened(create=True, registry=registry_of(app)) as log, AsyncExitStack() as running:
+        worker = await start(app, log, options, alone=alone, only=only)
+        running.push_async_callback(worker.stop)
+        told = texts(worker, log)
         try:
-            _say_serving(session, app, options, worker.engine.worker)
-            await stop.wait()
-        finally:
-            await worker.stop()
+            server = await answer_texts(host, port, told)
+        except OSError as error:
+            server = await answer_texts(host, 0, told)
+            LOGGER.warning(
+                "Port %d is taken (%s): metrics are at port %d.", port, error.strerror, port_of(server)
+            )
+        running.callback(server.close)
+        _say_serving(session, app, worker.options, worker.engine.worker, f"http://{host}:{port_of(server)}")
+        await stop.wait()
     if session.as_json:
         say_json({"event": "stopped", "worker": worker.engine.worker})
     else:
@@ -110,7 +176,7 @@ async def _alone(session: Session, app: Headwater, place: str) -> None:
         await execute_alone(app, log, tenant, run)
 
 
-def _say_serving(session: Session, app: Headwater, options: EngineOptions, worker: str) -> None:
+def _say_serving(session: Session, app: Headwater, options: EngineOptions, worker: str, told_at: str) -> None:
     workflows = [f"{name}@{version}" for name, version in sorted(app.workflows)] if options.workflows else []
     if session.as_json:
         say_json(
@@ -122,6 +188,7 @@ def _say_serving(session: Session, app: Headwater, options: EngineOptions, worke
                 "workflows": workflows,
                 "queues": dict(options.queues or {}),
                 "url": session.shown_url,
+                "metrics": f"{told_at}/metrics",
             }
         )
     else:

@@ -32,6 +32,7 @@ from uuid import uuid4
 
 from headwater.app import Headwater, Step, Workflow
 from headwater.engine.active import ActiveRun
+from headwater.engine.counting import Counts
 from headwater.engine.local import LocalSteps
 from headwater.engine.loops import ROUND, Loops, told
 from headwater.engine.membership import Membership
@@ -44,7 +45,7 @@ from headwater.engine.timers import Timers
 from headwater.errors import FenceLost, HeadwaterError, LogClosed, Trouble
 from headwater.events.clock import Clock, SteadyClock
 from headwater.events.envelope import Recorded, Stream
-from headwater.events.model import Event
+from headwater.events.model import Event, type_name
 from headwater.log.log import Log
 from headwater.log.ownership import Taken
 from headwater.log.write import Write
@@ -100,7 +101,8 @@ class Engine:
             freed=self._have_freed,
             buried=self._drop_all,
         )
-        self._runner = StepRunner(self._thread_pool, self._random, self.now_us)
+        self.counts = Counts()
+        self._runner = StepRunner(self._thread_pool, self._random, self.now_us, self.counts)
         self._local = LocalSteps(log, self._runner, self.now_us)
         self._queued = QueuedSteps(
             app, log, queues, self._runner, lambda: self.worker, self.poke, self._random
@@ -293,6 +295,7 @@ class Engine:
             if not suspects:
                 self._suspects_at = now + self.options.poll
             taken += suspects
+        self.counts.claimed.add(by=len(taken))
         if len(taken) >= most:
             self.poke()  # there may be more
         return taken
@@ -468,6 +471,7 @@ class Engine:
 
     def has_ended(self, active: ActiveRun, event: Event) -> None:
         self.runs.pop((active.stream.tenant, active.run_id), None)
+        self.counts.ended.add(active.execution.workflow.name, type_name(type(event)).removeprefix("run_"))
         if self._ended is not None:
             self._ended(active.stream.tenant, active.run_id, event)
 

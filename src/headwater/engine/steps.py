@@ -15,10 +15,12 @@ from contextvars import copy_context
 from datetime import timedelta
 from functools import partial
 from random import Random
+from time import perf_counter
 from typing import Any
 
 from headwater.app.current import STEP
 from headwater.app.steps import Step, StepContext
+from headwater.engine.counting import Counts
 from headwater.errors import FatalError, PayloadRefused, RetryableError, StepError, StepInterrupted
 from headwater.events.clock import from_us
 from headwater.runs import events as run
@@ -30,13 +32,31 @@ StepEnd = run.StepCompleted | run.StepFailed
 class StepRunner:
     """Executes attempts of steps."""
 
-    def __init__(self, threads: Callable[[], Executor], random: Random, now_us: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        threads: Callable[[], Executor],
+        random: Random,
+        now_us: Callable[[], int],
+        counts: Counts | None = None,
+    ) -> None:
         self._threads, self._random, self._now_us = threads, random, now_us
+        self._counts = counts or Counts()
 
     async def attempt(
         self, step: Step[..., Any], plain: Any, context: StepContext
     ) -> run.StepCompleted | Exception:
         """Execute the body once. What it gives or raises is a value here; only cancellation goes through."""
+        began = perf_counter()
+        ended = await self._attempt(step, plain, context)
+        self._counts.seconds.observe(perf_counter() - began, step.name)
+        self._counts.attempts.add(
+            step.name, "completed" if isinstance(ended, run.StepCompleted) else "failed"
+        )
+        return ended
+
+    async def _attempt(
+        self, step: Step[..., Any], plain: Any, context: StepContext
+    ) -> run.StepCompleted | Exception:
         call = int(context.key.rpartition("/")[2])
         try:
             args, kwargs = step.signature.load(plain)

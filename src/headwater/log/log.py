@@ -85,6 +85,8 @@ class Log:
         self._preparer = Preparer(codec, ids or TimeOrderedIds(clock), clock, self.options.limits)
         self._live = Live(backend, lambda: self._hints, self.options.poll)
         self._info: LogInfo | None = None
+        self.appended = self.batches = 0
+        """Events that this process has appended, and the batches in which it has."""
         self._group = GroupCommit(
             self._flush,
             max_bytes=self.options.batch_bytes,
@@ -167,12 +169,14 @@ class Log:
 
     async def _flush(self, calls: Sequence[Call]) -> Sequence[Outcome]:
         outcomes = await self.backend.append(DEFAULT_SHARD, calls)
+        self.batches += 1
         last = own = 0
         for outcome in outcomes:
             if isinstance(outcome, Placed) and outcome.positions:
                 last = max(last, outcome.positions[-1])
                 own += outcome.known.count(False)
         if last:
+            self.appended += own
             self._live.saw(last, own)
             self._hints.announce(DEFAULT_SHARD, last)
         return outcomes

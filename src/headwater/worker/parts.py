@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 from headwater.app.domain import Part
 from headwater.engine.engine import Engine
 from headwater.engine.options import EngineOptions
+from headwater.projections.projector import Projector
 
 
 class Worker:
@@ -32,6 +33,11 @@ class Worker:
     def options(self) -> EngineOptions:
         """How the engine works."""
         return self.engine.options
+
+    def lag(self, tail: int) -> dict[str, int]:
+        """How far each projection that is folded here is behind the log's end."""
+        projectors = [part for part in self._parts if isinstance(part, Projector)]
+        return {name: lag for one in projectors for name, lag in one.lag(tail).items()}
 
     async def start(self) -> None:
         """Start every part; if one cannot be started, none is left running."""

@@ -1,0 +1,92 @@
+"""`headwater worker --processes N`: one process that watches the others, and tells of all of them at one port."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Sequence
+from typing import Any, Final
+from urllib.error import HTTPError, URLError
+from urllib.request import urlopen
+
+from headwater.cli.output import flush, plain, say, say_json
+from headwater.cli.process import on_signals
+from headwater.cli.session import Session
+from headwater.cli.supervise import Child, supervise
+from headwater.telemetry.answering import Text, Texts, answer_texts, port_of
+from headwater.telemetry.counts import MEDIA, together
+
+LOGGER: Final = logging.getLogger("headwater.worker")
+_PATIENCE: Final = 2.0
+
+
+def run_workers(session: Session, arguments: Sequence[str], processes: int, host: str, port: int) -> int:
+    """Run so many workers until told to stop; the exit code."""
+    return asyncio.run(_run(session, arguments, processes, host, port))
+
+
+async def _run(session: Session, arguments: Sequence[str], processes: int, host: str, port: int) -> int:
+    stop = on_signals()
+    asked = [*arguments, "--metrics-port", "0"]
+    environment = {"HEADWATER_URL": session.url}
+    children = [Child(f"worker {number}", asked, environment) for number in range(processes)]
+
+    def tell(child: Child, told: dict[str, Any]) -> None:
+        if session.as_json:
+            say_json({"process": child.name, **told})
+        elif told.get("event") == "serving":
+            say(plain(f"{child.name}: {told['worker']} serves {', '.join(told['workflows']) or 'queues'}"))
+        flush()
+
+    texts = _texts(children)
+    try:
+        server = await answer_texts(host, port, texts)
+    except OSError as error:
+        server = await answer_texts(host, 0, texts)
+        LOGGER.warning(
+            "Port %d is taken (%s): metrics are at port %d.", port, error.strerror, port_of(server)
+        )
+    if session.as_json:
+        say_json({"event": "supervising", "metrics": f"http://{host}:{port_of(server)}/metrics"})
+    else:
+        say(f"{processes} workers; their metrics are at http://{host}:{port_of(server)}/metrics")
+    flush()
+    try:
+        return await supervise(children, stop, tell)
+    finally:
+        server.close()
+
+
+def _texts(children: Sequence[Child]) -> Texts:
+    async def asked(path: str) -> dict[str, tuple[int, str]]:
+        answers = await asyncio.gather(*[asyncio.to_thread(_fetch, child, path) for child in children])
+        return {str(number): found for number, found in enumerate(answers)}
+
+    async def metrics() -> Text:
+        found = await asked("/metrics")
+        return Text(
+            together({process: text for process, (code, text) in found.items() if code == 200}), media=MEDIA
+        )
+
+    async def well() -> Text:
+        found = await asked("/healthz")
+        worst = max(code for code, _ in found.values())
+        told = {process: json.loads(text) for process, (_, text) in found.items()}
+        return Text(json.dumps({"status": "ok" if worst == 200 else "stuck", "processes": told}), worst)
+
+    return {"/metrics": metrics, "/healthz": well, "/readyz": well}
+
+
+def _fetch(child: Child, path: str) -> tuple[int, str]:
+    """What a child tells at a path; 503 from one that does not answer."""
+    address = str(child.told.get("metrics", "")).removesuffix("/metrics")
+    if not address.startswith("http://"):
+        return 503, '{"status": "starting"}'
+    try:
+        with urlopen(address + path, timeout=_PATIENCE) as answered:  # noqa: S310  (an address of our child)
+            return int(answered.status), str(answered.read().decode())
+    except HTTPError as error:
+        return error.code, error.read().decode()
+    except (URLError, OSError) as error:
+        return 503, json.dumps({"status": "down", "why": str(error)})
