@@ -1,4 +1,4 @@
-"""python -m bench log|workflows|simulation [--json] [--quick] [--only PATTERN]"""
+"""python -m bench log|workflows|server|simulation [--json] [--quick] [--only PATTERN]"""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from bench import report, simulation
 from bench.harness import Case, Result, Scale, new_runner
 from bench.log import CASES
 from bench.places import Places
+from bench.server import CASES as SERVER
 from bench.workflows import CASES as WORKFLOWS
 
-SUITES = {"log": CASES, "workflows": WORKFLOWS, "simulation": simulation.CASES}
+SUITES = {"log": CASES, "workflows": WORKFLOWS, "server": SERVER, "simulation": simulation.CASES}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
