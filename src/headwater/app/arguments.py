@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, Final, cast, get_type_hints
 
@@ -80,6 +80,10 @@ class Signature:
                 result,
             )
         return self._made
+
+    @property
+    def parameters(self) -> Mapping[str, inspect.Parameter]:
+        return self._signature.parameters
 
     @property
     def result(self) -> Payload:

@@ -25,9 +25,9 @@ def workflow_of(app: Headwater, name: str, version: int | None = None) -> Workfl
 
 def bound(
     workflow: Workflow[..., Any], given: Mapping[str, Any] | None = None, ordered: Sequence[Any] = ()
-) -> Bound[Any]:
-    """The workflow with arguments by name, or in order, as its own types read them."""
-    parameters = list(inspect.signature(workflow.function).parameters.values())
+) -> tuple[Bound[Any], dict[str, Any]]:
+    """The workflow with arguments by name, or in order, as its own types read them; and the same, to be stored."""
+    parameters = list(workflow.signature.parameters.values())
     known = {parameter.name for parameter in parameters}
     if given is not None and ordered:
         raise ArgumentsRefused(workflow.name, "they are given both in order and by name; give one")
@@ -43,10 +43,9 @@ def bound(
     try:
         args, kwargs = workflow.signature.load(by_name)
         made: Bound[Any] = workflow.bind(*args, **kwargs)
-        made.input()
+        return made, made.input()
     except DeclarationRefused as error:
         raise ArgumentsRefused(workflow.name, str(error)) from None
-    return made
 
 
 def _by_name(

@@ -19,6 +19,7 @@ from headwater.server import page, problems
 from headwater.server.access.events import register_access_events
 from headwater.server.guard import Guard
 from headwater.server.options import ServerOptions
+from headwater.server.quick import Quick
 from headwater.server.routes import about, hooks, listing, log, one_run, public, starting, tenants
 from headwater.server.serving import Server
 from headwater.server.wire import ProblemShown
@@ -35,7 +36,8 @@ def create_server(app: Headwater, log: Log, options: ServerOptions | None = None
     """An ASGI application over a log that is open, and its parts. It starts no background work."""
     server = Server(app, log, options or ServerOptions())
     api = create_api(server)
-    return Guard(api, server.options), server
+    quick = Quick(api, {("POST", f"{API}/runs"): starting.Starting(server).quickly})
+    return Guard(quick, server.options), server
 
 
 def create_api(server: Server) -> FastAPI:

@@ -11,15 +11,16 @@ server that asks for no key; the Origin check keeps one from posting to it.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Final
 
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from headwater.server.options import LOCAL_NAMES, ServerOptions
 from headwater.server.problems import Problem, of_problem
 
 SECURITY: Final = {
+    "cache-control": "no-store",
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
     "referrer-policy": "no-referrer",
@@ -30,6 +31,7 @@ SECURITY: Final = {
         "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     ),
 }
+_SECURITY: Final = [(name.encode(), value.encode()) for name, value in SECURITY.items()]
 _SENDS: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 
@@ -46,14 +48,13 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
+        headers: dict[bytes, bytes] = dict(scope["headers"])
 
         async def guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
-                own = MutableHeaders(raw=message.setdefault("headers", []))
-                for name, value in SECURITY.items():
-                    own.setdefault(name, value)
-                own.setdefault("cache-control", "no-store")
+                own: list[tuple[bytes, bytes]] = message.setdefault("headers", [])
+                kept = any(name == b"cache-control" for name, _ in own)
+                own += _SECURITY[1:] if kept else _SECURITY
             await send(message)
 
         try:
@@ -72,10 +73,10 @@ class Guard:
         )
         await self._app(scope, receive, guarded)
 
-    def _check_host(self, headers: Headers) -> None:
+    def _check_host(self, headers: Mapping[bytes, bytes]) -> None:
         if self._any_host:
             return
-        host = _name(headers.get("host", ""))
+        host = _name(_text(headers, b"host"))
         if host not in self._hosts:
             raise Problem(
                 421,
@@ -83,23 +84,23 @@ class Guard:
                 f"This server is not called {host[:100]!r}. Allow that name with --allow-host.",
             )
 
-    def _check_origin(self, headers: Headers) -> None:
-        origin = headers.get("origin")
-        if origin is not None and "authorization" not in headers:
+    def _check_origin(self, headers: Mapping[bytes, bytes]) -> None:
+        origin = _text(headers, b"origin")
+        if origin and b"authorization" not in headers:
             _, _, rest = origin.partition("://")
-            if rest.lower() != headers.get("host", "").lower():
+            if rest.lower() != _text(headers, b"host").lower():
                 raise Problem(
                     403,
                     "origin_refused",
                     f"Pages of {origin[:100]!r} may not send to this server without a key.",
                 )
 
-    async def _whole(self, headers: Headers, receive: Receive) -> Receive:
+    async def _whole(self, headers: Mapping[bytes, bytes], receive: Receive) -> Receive:
         """The body, all of it, as one message."""
-        if headers.get("content-encoding", "identity").lower() != "identity":
+        if _text(headers, b"content-encoding").lower() not in {"", "identity"}:
             raise Problem(415, "encoding_refused", "Send the body as it is, without a content encoding.")
         most = self._options.max_body
-        length = headers.get("content-length", "0")
+        length = _text(headers, b"content-length") or "0"
         too_large = Problem(413, "body_too_large", f"A body has at most {most:,} bytes.")
         if not length.isdecimal() or int(length) > most:
             raise too_large
@@ -143,3 +144,7 @@ def _name(host: str) -> str:
     return (
         name if name and port.isdecimal() and not (name.startswith("[") and not name.endswith("]")) else host
     )
+
+
+def _text(headers: Mapping[bytes, bytes], name: bytes) -> str:
+    return headers.get(name, b"").decode("latin-1")

@@ -67,6 +67,7 @@ async def listen(
             log_config=None,
             access_log=False,
             server_header=False,
+            proxy_headers=False,
             limit_concurrency=options.connections,
             timeout_keep_alive=75,
             timeout_graceful_shutdown=max(1, round(options.grace)),

@@ -100,6 +100,6 @@ def _bind(workflow: Workflow[..., Any], arguments: Sequence[str], given: str | N
         raise typer.BadParameter("--input is an object of arguments by name, as '{\"order\": 7}'.")
     ordered = [json_of(text, "An argument") for text in arguments]
     try:
-        return bound(workflow, cast("dict[str, Any] | None", by_name), ordered)
+        return bound(workflow, cast("dict[str, Any] | None", by_name), ordered)[0]
     except (ArgumentsRefused, PayloadRefused) as error:
         raise typer.BadParameter(str(error)) from None

@@ -25,6 +25,7 @@ class _Id(Convertor[str]):
 register_url_convertor("id", _Id())
 
 MOST = 1000
+MOST_KEY = 255
 Limit = Annotated[int, Query(ge=1, le=MOST)]
 At = Annotated[AwareDatetime | None, Query(description="As it was recorded by a time.")]
 Version = Annotated[int | None, Query(ge=1, description="As it was at an event.")]
@@ -33,7 +34,7 @@ IdempotencyKey = Annotated[
     Header(
         alias="Idempotency-Key",
         min_length=1,
-        max_length=255,
+        max_length=MOST_KEY,
         description="The same request again, under the same key, has the same effect: once.",
     ),
 ]
