@@ -83,6 +83,9 @@ PLANS = {
         "entries": [
             "SEARCH hw_entries USING INDEX hw_entries_by_time (tenant=? AND list=? AND (at,key)<(?,?))"
         ],
+        "entries_of_label": [
+            f"SEARCH hw_entries USING INDEX hw_entries_by_label (tenant=? AND list=? AND label=?{THEN}"
+        ],
         "entries_of_status": [
             f"SEARCH hw_entries USING INDEX hw_entries_by_status (tenant=? AND list=? AND status=?{THEN}"
         ],

@@ -70,6 +70,9 @@ class Owners:
     ) -> Sequence[EntryRow]:
         arguments = [tenant, of_list, label, list(statuses) or None, *(before or _NEWEST), limit]
         name = "entries" if tenant in {None, _SINGLE} else "entries_of_tenant"
+        if label is not None and not statuses and not keys and tenant in {None, _SINGLE}:
+            name = "entries_of_label"
+            arguments = [tenant, of_list, label, *(before or _NEWEST), limit]
         if keys:
             name = "entries_of_keys"
             arguments.append(list(keys))

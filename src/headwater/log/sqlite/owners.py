@@ -164,8 +164,10 @@ class Owners:
                 for t in tenants
                 for status in {*statuses}
             ]
+        elif label is not None:
+            parts = [self._rows("entries_of_label", t, list, *place, label, limit) for t in tenants]
         else:
-            parts = [self._rows("entries", t, list, *place, label, limit) for t in tenants]
+            parts = [self._rows("entries", t, list, *place, limit) for t in tenants]
         newest = merge(*parts, key=lambda row: (row.at, row.key), reverse=True)
         return [*islice(newest, limit)]
 

@@ -185,6 +185,12 @@ SELECT e.* FROM there CROSS JOIN LATERAL (
 WHERE $4::text[] IS NULL OR there.status = ANY ($4)
 ORDER BY e.at DESC, e.key DESC LIMIT $7
 
+-- name: entries_of_label
+-- A page of what has one label, whatever its status.
+SELECT {entry} FROM headwater.entries e
+WHERE e.list = $2 AND e.label = $3 AND (e.at, e.key) < ($4, $5) AND ($1::text IS NULL OR e.tenant = $1)
+ORDER BY e.at DESC, e.key DESC LIMIT $6
+
 -- name: entries_of_keys
 -- Entries by their keys.
 SELECT {entry} FROM headwater.entries e

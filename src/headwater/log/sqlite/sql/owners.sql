@@ -99,7 +99,12 @@ SELECT tenant FROM hw_tenants;
 -- name: entries
 -- A tenant's list before a place, newest first.
 SELECT tenant, list, key, label, status, at, data FROM hw_entries
-WHERE tenant = ?1 AND list = ?2 AND (at, key) < (?3, ?4) AND (?5 IS NULL OR label = ?5)
+WHERE tenant = ?1 AND list = ?2 AND (at, key) < (?3, ?4)
+ORDER BY at DESC, key DESC LIMIT ?5;
+
+-- name: entries_of_label
+SELECT tenant, list, key, label, status, at, data FROM hw_entries
+WHERE tenant = ?1 AND list = ?2 AND (at, key) < (?3, ?4) AND label = ?5
 ORDER BY at DESC, key DESC LIMIT ?6;
 
 -- name: entries_of_status

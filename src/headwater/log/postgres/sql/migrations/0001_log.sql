@@ -124,6 +124,7 @@ CREATE TABLE headwater.entries (
     PRIMARY KEY (list, key, tenant)
 );
 CREATE INDEX entries_by_status ON headwater.entries (list, status, at, key);
+CREATE INDEX entries_by_label ON headwater.entries (list, label, at, key);
 CREATE INDEX entries_by_tenant ON headwater.entries (tenant, list, status, at, key) WHERE tenant <> 'default';
 
 -- The workers that hold fences and ready rows, of whatever tenants.

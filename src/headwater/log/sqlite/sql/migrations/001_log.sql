@@ -134,6 +134,7 @@ CREATE TABLE hw_entries (
 ) STRICT;
 
 CREATE INDEX hw_entries_by_time ON hw_entries (tenant, list, at, key);
+CREATE INDEX hw_entries_by_label ON hw_entries (tenant, list, label, at, key);
 CREATE INDEX hw_entries_by_status ON hw_entries (tenant, list, status, at, key);
 
 CREATE TABLE hw_snapshots (
