@@ -11,6 +11,7 @@ HeadwaterError
 │   ├── DeclarationRefused  a workflow or step that is declared wrongly
 │   ├── ArgumentsRefused    arguments that a workflow does not take
 │   ├── WorkflowUnknown     a workflow that the app at hand does not declare
+│   ├── CommandUnknown      a command that the pipeline does not handle
 │   ├── AccessRefused       a request without a good key, or for more than its key allows
 │   ├── NotInWorkflow       something that the code of a workflow cannot do; a step can
 │   ├── NotSupported        this backend or connection cannot do that
@@ -142,6 +143,15 @@ class WorkflowUnknown(Refused):
         has = f"it has: {', '.join(there)}" if there else "it declares none"
         super().__init__(f"App {app!r} has no workflow {_short(workflow)}; {has}.")
         self.app, self.workflow = app, workflow
+
+
+class CommandUnknown(Refused):
+    """A pipeline does not handle such a command."""
+
+    def __init__(self, pipeline: str, command: str, there: Sequence[str]) -> None:
+        has = f"it handles: {', '.join(there)}" if there else "it handles none"
+        super().__init__(f"Pipeline {pipeline!r} does not handle {_short(command)}; {has}.")
+        self.pipeline, self.command = pipeline, command
 
 
 class AccessRefused(Refused):

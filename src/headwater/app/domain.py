@@ -47,6 +47,15 @@ class Declared(Protocol):
     def aggregate_type(self) -> str: ...
     @property
     def events(self) -> Sequence[type[Event]]: ...
+    @property
+    def projections(self) -> Sequence[Any]: ...
+
+    log_of: Callable[[], Log] | None
+    """Where its app's log is found; the app sets it."""
+
+    def parts(self, log: Log) -> Sequence[Part]:
+        """What a worker does for it, beside its projections."""
+        ...
 
 
 class Serving(Protocol):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Generator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from random import Random
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, overload
@@ -13,14 +14,23 @@ from headwater.app.domain import Declared, Domain, add_events, add_pipelines
 from headwater.app.hooks import Hook
 from headwater.app.steps import Step, StepOptions
 from headwater.app.workflows import Workflow
-from headwater.errors import DeclarationRefused
+from headwater.errors import DeclarationRefused, LogClosed
 from headwater.events.envelope import Stream
 from headwater.events.model import Event
 from headwater.events.names import check_name
 
 if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
     from headwater.client import Client
     from headwater.client.sync import SyncClient
+    from headwater.log.log import Log
+    from headwater.pipelines.builder import NeedsName
+    from headwater.pipelines.commands import CommandHandler
+    from headwater.pipelines.event_stream import EventStream
+    from headwater.pipelines.pipeline import Pipeline
+    from headwater.pipelines.reactors import Reactor
+    from headwater.projections.projection import Projection
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -47,6 +57,7 @@ class _Projection(Protocol):
 
 
 J = TypeVar("J", bound=_Projection)
+L = TypeVar("L", bound=Declared)
 
 
 class Headwater:
@@ -60,6 +71,7 @@ class Headwater:
         self.pipelines: dict[str, Declared] = {}
         self.domains: dict[str, Domain] = {}
         self.projections: dict[str, Any] = {}
+        self._logs: dict[Log, int] = {}
         self.actions = Actions(self.steps)
 
     # Declaring
@@ -114,6 +126,41 @@ class Headwater:
 
         return declare(*given) if given else declare
 
+    def pipeline(
+        self,
+        *,
+        name: str,
+        aggregate_type: str,
+        events: Sequence[type[E]],
+        state: type[T] | TypeAdapter[T],
+        initial: T,
+        fold: Callable[[T, Any], T] | None = None,
+        from_stream: Callable[[EventStream[E]], T] | None = None,
+        version: int = 1,
+        projections: Sequence[Projection[Any]] = (),
+        commands: Sequence[CommandHandler[T]] = (),
+        reactors: Sequence[Reactor] = (),
+        **more: Any,
+    ) -> Pipeline[E, T]:
+        """Declare a domain's pipeline: its events, the state that they make, and what is done with them."""
+        from headwater.pipelines.pipeline import Pipeline
+
+        made = Pipeline[E, T](
+            name=name,
+            aggregate_type=aggregate_type,
+            events=events,
+            state=state,
+            initial=initial,
+            fold=fold,
+            from_stream=from_stream,
+            version=version,
+            projections=projections,
+            commands=commands,
+            reactors=reactors,
+            **more,
+        )
+        return self.add_pipeline(made)
+
     def event(self, model: type[E]) -> type[E]:
         """Declare a domain event, so that it can be emitted and read; usable as a decorator."""
         add_events(self.events, [model], f"App {self.name!r}")
@@ -131,8 +178,54 @@ class Headwater:
         add_events(events, domain.all_events(), whose)
         add_pipelines(pipelines, domain.pipelines, whose)
         self.events[:] = events
-        self.pipelines.update(pipelines)
         self.domains[domain.name] = domain
+        for pipeline in domain.pipelines:
+            self._take_in(pipeline)
+
+    @property
+    def log(self) -> Log:
+        """The log that this process has open for the app: that of a client, a worker or a server."""
+        logs = list(self._logs)
+        if len(logs) == 1:
+            return logs[0]
+        if not logs:
+            raise LogClosed(
+                f"App {self.name!r} has no log open here. Use it inside `async with app.connect()`."
+            )
+        raise LogClosed(f"App {self.name!r} has {len(logs)} logs open here. Say which: `pipeline.on(log)`.")
+
+    @contextmanager
+    def using(self, log: Log) -> Generator[None]:
+        """While this goes on, the log is the app's."""
+        self._logs[log] = self._logs.get(log, 0) + 1
+        try:
+            yield
+        finally:
+            self._logs[log] -= 1
+            if not self._logs[log]:
+                del self._logs[log]
+
+    def register_pipeline(self, events: Any, state: type[T], initial: T | None = None) -> NeedsName[Any, T]:
+        """The same step by step: each stage says what comes next (see `pipelines.builder`)."""
+        from headwater.pipelines.builder import begin
+
+        return begin(events, state, initial, registered=self.add_pipeline)
+
+    def add_pipeline(self, pipeline: L) -> L:
+        """Declare a pipeline that was made elsewhere: its events and projections are the app's."""
+        whose = f"App {self.name!r}"
+        events, pipelines = [*self.events], {**self.pipelines}
+        add_events(events, pipeline.events, whose)
+        add_pipelines(pipelines, [pipeline], whose)
+        self.events[:] = events
+        self._take_in(pipeline)
+        return pipeline
+
+    def _take_in(self, pipeline: Declared) -> None:
+        self.pipelines[pipeline.name] = pipeline
+        pipeline.log_of = lambda: self.log
+        for projection in pipeline.projections:
+            self.project(projection)
 
     def project(self, projection: J) -> J:
         """Declare a projection: the app's workers keep its states up to date."""

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from headwater.app import Headwater
+from headwater.app.plugged import plugged_app
 from headwater.errors import DeclarationRefused
 from headwater.events.registry import Registry
 from headwater.runs.events import register_run_events
@@ -22,9 +23,9 @@ MaybeWhere = Annotated[
 
 
 def app_of(where: str | None) -> Headwater:
-    """Import an app; without an address, one that declares nothing."""
+    """Import an app; without an address, that of the domains of all installed packages."""
     if where is None:
-        return Headwater("headwater")
+        return plugged_app()
     from headwater.worker.loading import load_app
 
     try:

@@ -22,7 +22,7 @@ from headwater.telemetry.answering import answer_texts, port_of
 
 LOGGER: Final = logging.getLogger("headwater.worker")
 _DEFAULTS = EngineOptions()
-_PARTS = ("runs", "queues", "projections")
+_PARTS = ("runs", "queues", "projections", "pipelines")
 
 
 def worker(
@@ -43,7 +43,7 @@ def worker(
         typer.Option(
             "--only",
             metavar="PART,...",
-            help="Do no more than this: runs, queues, projections, or a domain's name.",
+            help="Do no more than this: runs, queues, projections, pipelines, or a domain's name.",
             show_default=False,
         ),
     ] = None,
@@ -149,6 +149,7 @@ async def _serve(
     stop = on_signals()
     alone = in_a_child(where, session.url) if where else None
     async with session.opened(create=True, registry=registry_of(app)) as log, AsyncExitStack() as running:
+        running.enter_context(app.using(log))
         worker = await start(app, log, options, alone=alone, only=only)
         running.push_async_callback(worker.stop)
         told = texts(worker, log)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import ExitStack
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -62,6 +63,7 @@ class Embedded:
         self._embeds = log.backend.name in {"memory", "sqlite"} if worker is None else worker
         self._worker: EmbeddedWorker | None = None
         self._engine: Engine | None = None
+        self._using = ExitStack()
         self._starting: set[asyncio.Task[Any]] = set()
         self.runs = Runs(log)
         self._waiting = Waiting(log, self.runs, self._is_ours, tenant)
@@ -69,6 +71,7 @@ class Embedded:
     async def open(self) -> None:
         if not self._shared:
             await self.log.__aenter__()
+        self._using.enter_context(self._app.using(self.log))
         try:
             if self._embeds:
                 start = self._start or _start()
@@ -90,6 +93,7 @@ class Embedded:
             await self._close_log()
 
     async def _close_log(self) -> None:
+        self._using.close()
         if not self._shared:
             await self.log.__aexit__(None, None, None)
 

@@ -84,9 +84,11 @@ class Folding(Generic[S]):
             return False
         groups = self._grouped(await self._log.fill(page.rows))
         entries = await self._entries(groups)
-        rows = [
-            row for key, events in groups.items() if (row := self._fold(entries[key], events)) is not None
-        ]
+        if self.projection.whole is None:
+            found = [self._fold(entries[key], events) for key, events in groups.items()]
+        else:
+            found = [await self._read_whole(entries[key], events[-1]) for key, events in groups.items()]
+        rows = [row for row in found if row is not None]
         await self._save(page.seen, rows)
         if len(self._cache) > self._cached:
             self._cache.clear()
@@ -112,7 +114,10 @@ class Folding(Generic[S]):
             rows = [row for row in page.rows if row[0] <= at.position]
             for key, events in self._grouped(await self._log.fill(rows)).items():
                 if (entry := entries.get(key)) is not None:
-                    self._fold(entry, events)
+                    if self.projection.whole is None:
+                        self._fold(entry, events)
+                    else:
+                        await self._read_whole(entry, events[-1])
             if page.seen <= after:
                 break
             after = page.seen
@@ -148,6 +153,25 @@ class Folding(Generic[S]):
             for key in missing:
                 self._cache[key] = _Entry(found.get(key) or StateRow(*key, 0, None))
         return self._cache
+
+    async def _read_whole(self, entry: _Entry, last: Recorded) -> StateRow | None:
+        """The same for a projection of whole streams: the stream is read anew, up to the page's last event of it."""
+        if entry.row.parked or last.position <= entry.row.position:
+            return None
+        history = [
+            recorded
+            async for recorded in self._log.stream(last.stream, to_version=last.version)
+            if recorded.type in self.projection.types
+        ]
+        projection: Projection[Any] = self.projection
+        try:
+            state = projection.encode(projection.whole(history) if projection.whole else projection.initial)
+        except Exception as error:  # noqa: BLE001  (whatever it is, it is this key's)
+            entry.row = entry.row._replace(parked=last.position, error=_said(error))
+        else:
+            entry.row = entry.row._replace(position=last.position, state=state)
+            entry.state = _UNSET
+        return entry.row
 
     def _fold(self, entry: _Entry, events: Sequence[Recorded]) -> StateRow | None:
         """Fold a key's events onto its state: what is to be written, None if nothing changes."""

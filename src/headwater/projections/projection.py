@@ -15,7 +15,7 @@ The fold is pure and total: it is tested with a list of events and nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 from typing import Any, Generic, TypeVar
@@ -50,6 +50,8 @@ class _Declared(Generic[S]):
     version: int = 1
     stream_types: tuple[str, ...] = ()
     store: Callable[[Log], Store] = store_for
+    whole: Callable[[Sequence[Recorded]], S] | None = None
+    """The state from all events of a stream, read again when there are new ones, in place of the fold."""
 
 
 @dataclass(frozen=True)

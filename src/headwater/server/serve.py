@@ -49,7 +49,8 @@ async def serve(
 ) -> None:
     """Answer for an app until told to stop. `listening` is told the address when it does."""
     application, server = create_server(app, log, options)
-    await listen(application, server, stop, listening)
+    with app.using(log):
+        await listen(application, server, stop, listening)
 
 
 async def listen(

@@ -27,7 +27,7 @@ async def start(
 ) -> Worker:
     """Begin to work for an app on a log that is open. The caller stops what it gets.
 
-    With `only`, no more than these parts: `runs`, `queues`, `projections`, or domains by their names.
+    With `only`, no more than these parts: `runs`, `queues`, `projections`, `pipelines`, or domains by their names.
     """
     options = options or EngineOptions()
     if only:
@@ -42,6 +42,9 @@ async def start(
             for part in domain.parts(app, log)
         ),
     ]
+    if not only or "pipelines" in only:
+        for declared in app.pipelines.values():
+            beside += declared.parts(log)
     if app.projections and (not only or "projections" in only):
         beside.append(Projector(log, list(app.projections.values())))
     worker = Worker(engine, beside)

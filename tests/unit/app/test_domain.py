@@ -2,15 +2,16 @@
 
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 
 from headwater import Event, Headwater
 from headwater.app import Domain, plugged
+from headwater.app.domain import Part
 from headwater.errors import DeclarationRefused, InvalidName
 from headwater.log.log import Log
 from headwater.log.memory import MemoryBackend
@@ -29,11 +30,16 @@ class Rejected(Event):
     type: Literal["rejected"] = "rejected"
 
 
-@dataclass(frozen=True)
+@dataclass
 class Ratings:
     name: str = "ratings"
     aggregate_type: str = "rating"
     events: Sequence[type[Event]] = (Rated,)
+    projections: Sequence[Any] = ()
+    log_of: Callable[[], Log] | None = None
+
+    def parts(self, _: Log) -> Sequence[Part]:
+        return ()
 
 
 RATINGS = Domain(name="ratings", events=[Rated, Rejected], pipelines=[Ratings()])

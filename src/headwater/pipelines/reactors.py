@@ -1,0 +1,226 @@
+"""Reactors: what is done because of events, outside the log. At least once for each event, with a stable key.
+
+A reactor follows the log with a checkpoint of its own, kept where the states of projections are: one process holds
+its lease, and another goes on where it stopped. Effects come first, then the checkpoint: what a crash leaves between is
+done again under the same key. The events of one aggregate are reacted to in order, those of others side by side. One
+that fails is tried again after a pause that doubles; the aggregate's later events wait behind it, others go on. After
+`attempts` tries it is parked until `headwater projection redrive reactor:<pipeline>.<name>`.
+
+A rebuild of projections never touches a reactor: it has no states to rebuild, and what was done is done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+from uuid import uuid4
+
+import orjson
+
+from headwater.errors import CheckpointMoved, HeadwaterError, LogClosed
+from headwater.events.clock import to_us
+from headwater.events.envelope import Recorded, Stream
+from headwater.events.model import Event, type_name
+from headwater.events.names import check_name
+from headwater.log.log import Log
+from headwater.log.port import Query
+from headwater.projections.open import store_for
+from headwater.projections.stores import Checkpoint, StateRow, Store
+
+LOGGER: Final = logging.getLogger("headwater.pipelines")
+_ROUND: Final = 1.0
+_PAGE: Final = 200
+_LONGEST: Final = 500
+
+
+class Reaction(NamedTuple):
+    """What a reactor is told of the event: its envelope, a key that is the same on each try, and which try this is."""
+
+    recorded: Recorded
+    key: str
+    attempt: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reactor:
+    """Something to do for each event of some types. `since`: events recorded before are passed over."""
+
+    name: str
+    events: tuple[type[Event], ...]
+    react: Callable[[Any, Reaction], Awaitable[object]]
+    attempts: int = 5
+    backoff: float = 0.5
+    max_backoff: float = 60.0
+    concurrency: int = 16
+    since: datetime | None = None
+
+    def __post_init__(self) -> None:
+        check_name("reactor", self.name)
+
+
+def checkpoint_of(pipeline: str, reactor: str) -> str:
+    return f"reactor:{pipeline}.{reactor}"
+
+
+class Reacting:
+    """The part of a worker that runs one reactor."""
+
+    def __init__(
+        self,
+        log: Log,
+        pipeline: str,
+        aggregate_type: str,
+        reactor: Reactor,
+        *,
+        lease: float = 10.0,
+        store: Store | None = None,
+    ) -> None:
+        self._log, self._reactor, self._store = log, reactor, store or store_for(log)
+        self.name = checkpoint_of(pipeline, reactor.name)
+        self._keys = f"{pipeline}.{reactor.name}"
+        self._lease_us = int(lease * 1_000_000)
+        self._holder = f"reactor-{uuid4()}"
+        self._types = tuple(type_name(model) for model in reactor.events)
+        self._type = aggregate_type
+        self._gate = asyncio.Semaphore(reactor.concurrency)
+        self._task: asyncio.Task[None] | None = None
+        self.progress: dict[str, float] = {}
+        self.failing: dict[str, str] = {}
+        for model in reactor.events:
+            log.registry.add(model)
+
+    async def start(self) -> None:
+        await self._store.create(self.name, 1, 1, live=True)
+        self._went()
+        self._task = asyncio.create_task(self._keep(), name=f"headwater-{self.name}")
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        with suppress(HeadwaterError):
+            await self._store.release(self.name, 1, self._holder)
+        self.progress.clear()
+
+    def _went(self) -> None:
+        self.progress[self.name] = asyncio.get_running_loop().time()
+
+    async def _keep(self) -> None:
+        pause = 0.05
+        while True:
+            try:
+                await self._round()
+            except LogClosed:
+                return
+            except CheckpointMoved:
+                await asyncio.sleep(0.05)  # it was asked to look again, or another has it
+            except Exception as error:
+                self.failing[self.name] = str(error) or type(error).__name__
+                known = isinstance(error, HeadwaterError)
+                LOGGER.warning("Reactor %s stands still: %s", self.name, error, exc_info=not known)
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, 2.0)
+            else:
+                pause = 0.05
+                self.failing.pop(self.name, None)
+                self._went()
+
+    async def _round(self) -> None:
+        """What is due of the parked, then the next page, then wait for more."""
+        at = await self._store.take(self.name, 1, self._holder, self._lease_us)
+        if at is None or at.paused:
+            await asyncio.sleep(_ROUND / 2)
+            return
+        parked = list(await self._store.parked(self.name, 1, limit=10_000))
+        now = await self._log.backend.now_us()
+        due = [row for row in parked if row.again or _Tries.of(row).due <= now]
+        again: list[StateRow] = []
+        if due:
+            again = await asyncio.gather(*[self._again(row, at) for row in due])
+            at = await self._store.save(at, at.position, again)
+        page = await self._log.backend.read(
+            Query(after=at.position, limit=_PAGE, types=self._types, stream_types=(self._type,))
+        )
+        if page.seen > at.position:
+            waiting = {(row.tenant, row.key) for row in parked} - {(row.tenant, row.key) for row in due}
+            waiting |= {(row.tenant, row.key) for row in again if row.parked}
+            rows = await self._page(await self._log.fill(page.rows), waiting)
+            await self._store.save(at, page.seen, rows)
+            return
+        soonest = min((_Tries.of(row).due for row in parked if not row.again), default=None)
+        left = _ROUND if soonest is None else min(_ROUND, max(0.01, (soonest - now) / 1_000_000))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(left):
+                await self._log.beyond(at.position)
+
+    async def _page(self, rows: Sequence[Any], waiting: set[tuple[str, str]]) -> list[StateRow]:
+        """React to a page, key by key; the rows of those that have failed."""
+        since = 0 if self._reactor.since is None else to_us(self._reactor.since)
+        groups: dict[tuple[str, str], list[Recorded]] = {}
+        for row in rows:
+            recorded = Recorded(row, self._log.decoder)
+            key = (recorded.tenant, recorded.stream.id)
+            if key not in waiting and row[10] >= since:
+                groups.setdefault(key, []).append(recorded)
+        failed = await asyncio.gather(*[self._in_order(key, events) for key, events in groups.items()])
+        return [row for row in failed if row is not None]
+
+    async def _in_order(self, key: tuple[str, str], events: Sequence[Recorded]) -> StateRow | None:
+        for recorded in events:
+            error = await self._react(recorded, 1)
+            if error is not None:
+                return await self._park(StateRow(*key, 0, None), recorded, error, 1)
+        return None
+
+    async def _again(self, row: StateRow, at: Checkpoint) -> StateRow:
+        """A key that failed: from the event that it failed at up to the checkpoint."""
+        tries = 0 if row.again else _Tries.of(row).tries
+        row = row._replace(again=0)
+        if not row.parked:
+            return row
+        async for recorded in self._log.stream(Stream(self._type, row.key, row.tenant)):
+            if row.parked <= recorded.position <= at.position and recorded.type in self._types:
+                tries += 1
+                error = await self._react(recorded, tries)
+                if error is not None:
+                    return await self._park(row, recorded, error, tries)
+                tries = 0
+        return row._replace(parked=0, error="", state=None, position=at.position)
+
+    async def _react(self, recorded: Recorded, attempt: int) -> Exception | None:
+        async with self._gate:
+            self._went()
+            try:
+                await self._reactor.react(
+                    recorded.event, Reaction(recorded, f"{self._keys}/{recorded.id}", attempt)
+                )
+            except Exception as error:  # noqa: BLE001  (it is this key's)
+                return error
+            return None
+
+    async def _park(self, row: StateRow, recorded: Recorded, error: Exception, tries: int) -> StateRow:
+        reactor = self._reactor
+        pause = min(reactor.backoff * 2 ** (tries - 1), reactor.max_backoff)
+        due = await self._log.backend.now_us() + int(pause * 1_000_000)
+        left = _Tries(tries, due if tries < reactor.attempts else _NEVER)
+        said = f"{type(error).__name__}: {error}"[:_LONGEST].replace("\x00", "\\x00")
+        return row._replace(parked=recorded.position, error=said, state=orjson.dumps(left._asdict()), again=0)
+
+
+_NEVER: Final = 2**62
+
+
+class _Tries(NamedTuple):
+    """How often an event was tried, and when it is again."""
+
+    tries: int
+    due: int
+
+    @classmethod
+    def of(cls, row: StateRow) -> _Tries:
+        return cls(**orjson.loads(row.state)) if row.state else cls(0, 0)

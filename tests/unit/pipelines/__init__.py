@@ -1,0 +1,1 @@
+"""Pipelines: declared, and refused where a part is missing."""

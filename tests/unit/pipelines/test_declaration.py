@@ -1,0 +1,163 @@
+"""Both forms make the same pipeline, and a part that is left out is refused: by type checkers, and at import."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+from pydantic import BaseModel
+
+from headwater import Event, Headwater
+from headwater.errors import DeclarationRefused, HeadwaterError
+from headwater.pipelines import Pipeline, register_pipeline
+from headwater.projections.open import store_for
+from tests.integration.pipelines.accounts import Balance, Drawn, Paid, accounts, fold, total
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def test_both_forms_make_the_same_pipeline() -> None:
+    app = Headwater("bank")
+    built = (
+        app.register_pipeline((Paid, Drawn), Balance)
+        .with_name("accounts")
+        .with_aggregate_type("account")
+        .with_projection_store(store_for)
+        .with_event_handler(fold)
+        .build()
+    )
+    declared = Headwater("bank").pipeline(
+        name="accounts",
+        aggregate_type="account",
+        events=(Paid, Drawn),
+        state=Balance,
+        initial=Balance(),
+        fold=fold,
+    )
+    for pipeline in (built, declared):
+        assert (pipeline.name, pipeline.aggregate_type) == ("accounts", "account")
+        assert pipeline.events == (Paid, Drawn)
+        assert pipeline.folded([Paid(cents=5), Drawn(cents=2)]) == Balance(cents=3)
+        assert pipeline.projection.types == ("account_paid", "account_drawn")
+    assert app.pipelines == {"accounts": built}
+    assert list(app.projections) == ["accounts"]
+    assert app.events == [Paid, Drawn]
+
+
+def test_a_base_class_stands_for_the_events_that_are_derived_from_it() -> None:
+    class Score(Event):
+        run: str
+
+    class Given(Score):
+        type: Literal["score_given"] = "score_given"
+
+    class Withdrawn(Score):
+        type: Literal["score_withdrawn"] = "score_withdrawn"
+
+    stage = register_pipeline(Score, Balance).with_name("scores").with_aggregate_type("score")
+    built = (
+        stage.with_projection_store(store_for)
+        .with_stream_handler(lambda events: Balance(cents=len(events)))
+        .build()
+    )
+    assert built.events == (Given, Withdrawn)
+
+
+STAGES: list[tuple[Callable[[], Any], str]] = [
+    (lambda: register_pipeline(Paid, Balance).build(), "with_name"),  # type: ignore[attr-defined]
+    (lambda: register_pipeline(Paid, Balance).with_name("a").build(), "with_aggregate_type"),  # type: ignore[attr-defined]
+    (
+        lambda: (
+            register_pipeline(Paid, Balance).with_name("a").with_aggregate_type("b").with_event_handler(fold)
+        ),  # type: ignore[attr-defined]
+        "with_projection_store",
+    ),
+]
+
+
+@pytest.mark.parametrize(("made", "missing"), STAGES, ids=[missing for _, missing in STAGES])
+def test_a_part_that_is_left_out_is_named(made: Callable[[], Any], missing: str) -> None:
+    with pytest.raises(DeclarationRefused, match=missing):
+        made()
+
+
+class NeedsMore(BaseModel):
+    a: int
+
+
+def made(**changes: Any) -> Pipeline[Any, Any]:
+    right: dict[str, Any] = {
+        "name": "a",
+        "aggregate_type": "b",
+        "events": (Paid,),
+        "initial": Balance(),
+        "fold": fold,
+    }
+    return Pipeline(state=Balance, **{**right, **changes})
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"name": "a b"}, "not valid"),
+        ({"events": ()}, "no events"),
+        ({"fold": None}, "needs a fold"),
+        ({"from_stream": total}, "one of them"),
+        ({"events": (Paid, Paid)}, "account_paid twice"),
+    ],
+)
+def test_what_is_declared_wrongly_is_refused(changes: dict[str, Any], why: str) -> None:
+    with pytest.raises(HeadwaterError, match=why):
+        made(**changes)
+
+
+def test_a_state_that_needs_arguments_and_a_name_that_is_taken_are_refused() -> None:
+    with pytest.raises(DeclarationRefused, match="initial"):
+        register_pipeline(Paid, NeedsMore)
+    app = Headwater("x")
+    app.add_pipeline(accounts())
+    with pytest.raises(DeclarationRefused, match="declared already"):
+        app.add_pipeline(accounts())
+
+
+RIGHT = """
+from headwater.pipelines import register_pipeline
+from headwater.projections.open import store_for
+from tests.integration.pipelines.accounts import Balance, Drawn, Paid, fold
+
+begun = register_pipeline((Paid, Drawn), Balance)
+ready = begun.with_name("a").with_aggregate_type("b").with_projection_store(store_for)
+pipeline = ready.with_event_handler(fold).build()
+reveal: Balance = pipeline.folded([Paid(cents=1)])
+"""
+WRONG = {
+    "no name": RIGHT.replace('.with_name("a")', ""),
+    "no aggregate type": RIGHT.replace('.with_aggregate_type("b")', ""),
+    "no store": RIGHT.replace(".with_projection_store(store_for)", ""),
+    "no handler": RIGHT.replace(".with_event_handler(fold)", ""),
+    "a handler of other events": RIGHT.replace("(Paid, Drawn), Balance", "(Paid, Other), Balance").replace(
+        "begun =", "from headwater import Event\n\nclass Other(Event):\n    pass\n\n\nbegun ="
+    ),
+    "a state of another type": RIGHT.replace("reveal: Balance", "reveal: int"),
+}
+
+
+@pytest.mark.parametrize("checker", ["mypy", "pyright"])
+def test_type_checkers_refuse_a_pipeline_with_a_part_left_out(tmp_path: Path, checker: str) -> None:
+    """One run of each checker over all of them: what is right passes, and every wrong one is named."""
+    (tmp_path / "right.py").write_text(RIGHT)
+    names = {f"wrong{n}.py": text for n, text in enumerate(WRONG.values())}
+    for name, text in names.items():
+        (tmp_path / name).write_text(text)
+    files = [str(tmp_path / name) for name in ("right.py", *names)]
+    program = Path(sys.executable).with_name(checker)
+    options = ["--strict", "--no-incremental"] if checker == "mypy" else []
+    done = subprocess.run([program, *options, *files], cwd=ROOT, capture_output=True, text=True, check=False)
+    errors = [line for line in done.stdout.splitlines() if "error" in line and ".py:" in line]
+    assert not [line for line in errors if "right.py" in line], done.stdout
+    for name, what in zip(names, WRONG, strict=True):
+        assert [line for line in errors if name in line], f"{checker} passes a pipeline with {what}"
