@@ -11,6 +11,7 @@ HeadwaterError
 │   ├── DeclarationRefused  a workflow or step that is declared wrongly
 │   ├── ArgumentsRefused    arguments that a workflow does not take
 │   ├── WorkflowUnknown     a workflow that the app at hand does not declare
+│   ├── PipelineUnknown     a pipeline that the app at hand does not declare
 │   ├── CommandUnknown      a command that the pipeline does not handle
 │   ├── AccessRefused       a request without a good key, or for more than its key allows
 │   ├── NotInWorkflow       something that the code of a workflow cannot do; a step can
@@ -31,6 +32,7 @@ HeadwaterError
 │   ├── RunNotHeld          only a held run can be resumed
 │   ├── CheckpointMoved     another folds the projection, or was asked to look again
 │   ├── Parked              a projection's key is parked, so it does not come further
+│   ├── ProjectionUnknown   there are no states of such a projection
 │   ├── TenantUnknown       a tenant that was not created
 │   ├── KeyUnknown          an API key that was not made, or is another tenant's
 │   ├── KeyShownOnce        an API key that an earlier try of the request has made
@@ -143,6 +145,15 @@ class WorkflowUnknown(Refused):
         has = f"it has: {', '.join(there)}" if there else "it declares none"
         super().__init__(f"App {app!r} has no workflow {_short(workflow)}; {has}.")
         self.app, self.workflow = app, workflow
+
+
+class PipelineUnknown(Refused):
+    """An app has no such pipeline."""
+
+    def __init__(self, app: str, pipeline: str, there: Sequence[str]) -> None:
+        has = f"it has: {', '.join(there)}" if there else "it declares none"
+        super().__init__(f"App {app!r} has no pipeline {_short(pipeline)}; {has}.")
+        self.app, self.pipeline = app, pipeline
 
 
 class CommandUnknown(Refused):
@@ -325,6 +336,16 @@ class Parked(Conflict):
         )
         self.projection, self.tenant, self.key = projection, tenant, key
         self.position, self.error = position, error
+
+
+class ProjectionUnknown(Conflict):
+    """There are no states of such a projection."""
+
+    def __init__(self, projection: str) -> None:
+        super().__init__(
+            f"There are no states of a projection {_short(projection)}. Check the name; a worker must have folded it."
+        )
+        self.projection = projection
 
 
 class TenantUnknown(Conflict):

@@ -12,6 +12,7 @@ from headwater.cli import config, doctor, events, log, migrate, replay, serve, s
 from headwater.cli.access import group as access
 from headwater.cli.exits import Exit, explain
 from headwater.cli.output import ReaderGone, abandon_stdout, prepare_streams
+from headwater.cli.pipeline import group as pipelines
 from headwater.cli.projection import group as projections
 from headwater.cli.run import group as runs
 from headwater.cli.session import Json, Session, Stopped, Url
@@ -35,6 +36,7 @@ app.command("replay")(replay.replay)
 app.command("simulate")(simulate.simulate)
 app.add_typer(runs.app, name="run")
 app.add_typer(projections.app, name="projection")
+app.add_typer(pipelines.app, name="pipeline")
 app.add_typer(access.keys, name="key")
 app.add_typer(access.tenants, name="tenant")
 app.add_typer(log.app, name="log")

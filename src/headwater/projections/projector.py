@@ -18,7 +18,7 @@ from headwater.errors import CheckpointMoved, HeadwaterError, LogClosed
 from headwater.log.log import Log
 from headwater.projections.folding import Folding
 from headwater.projections.projection import Projection
-from headwater.projections.rebuild import live_of, rebuild
+from headwater.projections.rebuild import is_asked, live_of, rebuild
 from headwater.projections.stores import Store
 
 LOGGER: Final = logging.getLogger("headwater.projections")
@@ -33,6 +33,7 @@ class Projector:
         self._log, self._projections, self._lease = log, projections, lease
         self._holder = f"projector-{uuid4()}"
         self._tasks: list[asyncio.Task[None]] = []
+        self._building: dict[str, asyncio.Task[None]] = {}
         self.progress: dict[str, float] = {}
         """When each projection last went round, in the event loop's time."""
         self.failing: dict[str, str] = {}
@@ -47,9 +48,10 @@ class Projector:
             self._tasks.append(asyncio.create_task(self._keep(name, projection), name=f"headwater-{name}"))
 
     async def stop(self) -> None:
-        for task in self._tasks:
+        tasks = [*self._tasks, *self._building.values()]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         self._tasks.clear()
 
     def lag(self, tail: int) -> dict[str, int]:
@@ -88,6 +90,23 @@ class Projector:
             with suppress(HeadwaterError):
                 await folding.release()
 
+    async def _build_if_asked(self, projection: Projection[Any], store: Store) -> None:
+        """Build states anew beside those in use, which go on meanwhile, where that was asked for or was left undone."""
+        running = self._building.get(projection.name)
+        if (running is None or running.done()) and await is_asked(store, projection):
+            work = self._build(projection, store)
+            self._building[projection.name] = asyncio.create_task(
+                work, name=f"headwater-build-{projection.name}"
+            )
+
+    async def _build(self, projection: Projection[Any], store: Store) -> None:
+        try:
+            await rebuild(self._log, projection, store, lease=self._lease)
+        except CheckpointMoved:
+            pass  # another builds it
+        except HeadwaterError as error:
+            LOGGER.warning("Rebuilding projection %s goes on later: %s", projection.name, error)
+
     async def _round(self, name: str, folding: Folding[Any], store: Store) -> None:
         projection = folding.projection
         live = await live_of(store, projection)
@@ -103,6 +122,7 @@ class Projector:
 
             await rebuild(self._log, projection, store, lease=self._lease, went=went)
             return
+        await self._build_if_asked(projection, store)
         at = await folding.take(live.generation)
         if at is None or at.paused:
             self.positions.pop(projection.name, None)

@@ -72,7 +72,7 @@ async def _build(
     live = await live_of(store, projection)
     holder = f"{'rebuild' if keep else 'verify'}-{uuid4()}"
     folding = Folding(log, projection, store, holder, lease=lease)
-    generation = await _begun(store, projection, live)
+    generation = await _begun(store, projection.name, projection.version, live)
     try:
         while True:
             await _taken(folding, generation, lease)
@@ -101,16 +101,30 @@ async def _taken(folding: Folding[Any], generation: int, lease: float) -> None:
         await asyncio.sleep(lease / 20)
 
 
-async def _begun(store: Store, projection: Projection[Any], live: Checkpoint) -> int:
-    """A generation under construction: the one that a rebuild before us has left, or a new one."""
+async def ask_rebuild(store: Store, name: str) -> bool:
+    """Have a worker build all states anew, at its next round; False if there is no such projection."""
+    live = next((at for at in await store.checkpoints(name) if at.live), None)
+    if live is not None:
+        await _begun(store, name, live.version, live)
+    return live is not None
+
+
+async def is_asked(store: Store, projection: Projection[Any]) -> bool:
+    """Whether a generation of this fold is begun: asked for, or left by a rebuild that was killed."""
     there = await store.checkpoints(projection.name)
+    return any(not at.live and at.version == projection.version for at in there)
+
+
+async def _begun(store: Store, name: str, version: int, live: Checkpoint) -> int:
+    """A generation under construction: the one that a rebuild before us has left, or a new one."""
+    there = await store.checkpoints(name)
     for at in there:
-        if not at.live and at.version == projection.version:
+        if not at.live and at.version == version:
             return at.generation
         if not at.live:
             await store.drop(at.name, at.generation)
     generation = max(at.generation for at in there or [live]) + 1
-    await store.create(projection.name, generation, projection.version, live=False)
+    await store.create(name, generation, version, live=False)
     return generation
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from headwater.log.log import Log
 from headwater.log.port import DEFAULT_SHARD
@@ -55,3 +55,13 @@ async def summaries(log: Log, store: Store, name: str | None = None) -> Sequence
             )
         )
     return found
+
+
+def as_fields(summary: Summary) -> dict[str, Any]:
+    """A projection as JSON."""
+    building = summary.building
+    return {
+        **summary._asdict(),
+        "status": summary.status,
+        "building": building and {"version": building.version, "position": building.position},
+    }

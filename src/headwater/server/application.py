@@ -20,7 +20,19 @@ from headwater.server.access.events import register_access_events
 from headwater.server.guard import Guard
 from headwater.server.options import ServerOptions
 from headwater.server.quick import Quick
-from headwater.server.routes import about, hooks, listing, log, one_run, public, starting, tenants
+from headwater.server.routes import (
+    about,
+    hooks,
+    listing,
+    log,
+    one_run,
+    pipelines,
+    projection_requests,
+    projections,
+    public,
+    starting,
+    tenants,
+)
 from headwater.server.serving import Server
 from headwater.server.wire import ProblemShown
 
@@ -59,7 +71,18 @@ def create_api(server: Server) -> FastAPI:
     )
     problems.install(api)
     v1 = APIRouter(prefix=API)
-    for part in (starting, listing, one_run, hooks, log, about, tenants):
+    for part in (
+        starting,
+        listing,
+        one_run,
+        hooks,
+        log,
+        projections,
+        projection_requests,
+        pipelines,
+        about,
+        tenants,
+    ):
         v1.include_router(part.routes(server))
     for name, domain in server.app.domains.items():
         if domain.routes is not None:

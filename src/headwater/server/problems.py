@@ -22,6 +22,8 @@ STATUSES: Final[dict[type[HeadwaterError], int]] = {
     errors.TenantUnknown: 404,
     errors.KeyUnknown: 404,
     errors.WorkflowUnknown: 404,
+    errors.PipelineUnknown: 404,
+    errors.ProjectionUnknown: 404,
     errors.HookTooEarly: 409,
     errors.IdempotencyKeyReused: 422,
     errors.CursorRefused: 410,

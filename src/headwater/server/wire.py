@@ -210,6 +210,60 @@ class Done(BaseModel):
     changed: bool
 
 
+class Asked(BaseModel):
+    """How many keys a worker was asked to look at; for a rebuild of all, 1."""
+
+    asked: int
+
+
+class Building(BaseModel):
+    version: int
+    position: int
+
+
+class ProjectionShown(BaseModel):
+    name: str
+    version: int
+    position: int
+    lag: int
+    paused: bool
+    parked: int
+    asked: int
+    status: str
+    building: Building | None
+    keys: list[Any] | None = None
+
+
+class ProjectionsShown(BaseModel):
+    projections: list[ProjectionShown]
+
+
+class StateShown(BaseModel):
+    key: str
+    position: int
+    parked: int | None
+    state: Any
+
+
+class PipelineShown(BaseModel):
+    name: str
+    aggregate_type: str
+    events: list[str]
+    projections: list[str]
+    commands: list[str]
+    reactors: list[str]
+
+
+class PipelinesShown(BaseModel):
+    pipelines: list[PipelineShown]
+
+
+class AggregateShown(BaseModel):
+    aggregate: str
+    version: int
+    state: Any
+
+
 class ProblemShown(BaseModel):
     """An RFC 9457 problem document."""
 

@@ -44,7 +44,7 @@ def guarded(server: Server) -> Iterator[tuple[str, str, str]]:
 
 
 async def tried(http: httpx.AsyncClient, method: str, path: str, headers: dict[str, str]) -> httpx.Response:
-    filled = path.format(run="r-1", token="t", event_id="0" * 32, type="run", id="r-1")
+    filled = path.format(run="r-1", token="t", event_id="0" * 32, type="run", id="r-1", name="n", key="k")
     body = BODIES.get(path) if method == "POST" else None
     answer = await http.request(method, filled, headers=headers, json=body, params=QUERIES.get(path))
     assert answer.status_code < 500 or path == "/workers/metrics", answer.text

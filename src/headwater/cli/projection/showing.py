@@ -15,7 +15,7 @@ from headwater.cli.projection.arguments import App, Name, OneKey, store_of, unkn
 from headwater.cli.session import Json, Session, Url, run
 from headwater.projections.open import store_for
 from headwater.projections.stores import Key, StateRow
-from headwater.projections.summary import COUNTED, Summary, summaries
+from headwater.projections.summary import COUNTED, Summary, as_fields, summaries
 
 _COLOURS: dict[str, Colour] = {"current": "green", "behind": "cyan", "paused": "dim", "parked": "red"}
 
@@ -94,16 +94,6 @@ async def _show(
         if row is None:
             raise NotThere(f"Projection {name!r} has no state of key {key!r} of tenant {tenant!r}.")
         return found[0], [row]
-
-
-def as_fields(summary: Summary) -> dict[str, Any]:
-    """A projection as JSON."""
-    building = summary.building
-    return {
-        **summary._asdict(),
-        "status": summary.status,
-        "building": building and {"version": building.version, "position": building.position},
-    }
 
 
 def _parked(row: StateRow) -> dict[str, Any]:

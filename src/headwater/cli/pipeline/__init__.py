@@ -1,0 +1,1 @@
+"""`headwater pipeline`: what an app declares, and how it fares."""
