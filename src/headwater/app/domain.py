@@ -125,3 +125,13 @@ def add_pipelines(known: dict[str, Declared], new: Sequence[Declared], whose: st
                 f"that of pipeline {other.name!r}. An aggregate type has one pipeline: give this one another."
             )
     known.update(added)
+
+
+def check_projections(known: Mapping[str, Any], new: Sequence[Declared], whose: str) -> None:
+    """Refuse pipelines that bring a projection under a name that is taken, by the app's or by each other's."""
+    taken = dict(known)
+    for one in (projection for pipeline in new for projection in pipeline.projections):
+        if taken.setdefault(one.name, one) is not one:
+            raise DeclarationRefused(
+                f"{whose} declares projection {one.name!r}, which is declared already. Rename it."
+            )

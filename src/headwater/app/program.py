@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, overload
 from uuid import UUID
 
 from headwater.app.current import current_run, needed_run
-from headwater.app.domain import Declared, Domain, add_events, add_pipelines
+from headwater.app.domain import Declared, Domain, add_events, add_pipelines, check_projections
 from headwater.app.hooks import Hook
 from headwater.app.steps import Step, StepOptions
 from headwater.app.workflows import Workflow
@@ -177,6 +177,7 @@ class Headwater:
         events, pipelines = [*self.events], {**self.pipelines}
         add_events(events, domain.all_events(), whose)
         add_pipelines(pipelines, domain.pipelines, whose)
+        check_projections(self.projections, domain.pipelines, whose)
         self.events[:] = events
         self.domains[domain.name] = domain
         for pipeline in domain.pipelines:
@@ -217,6 +218,7 @@ class Headwater:
         events, pipelines = [*self.events], {**self.pipelines}
         add_events(events, pipeline.events, whose)
         add_pipelines(pipelines, [pipeline], whose)
+        check_projections(self.projections, [pipeline], whose)
         self.events[:] = events
         self._take_in(pipeline)
         return pipeline

@@ -7,8 +7,13 @@ was handled otherwise is cleared when nothing waits. Two who hold tokens of one 
 command: one marker is written, the other looks again. So the order holds whatever they do, no accepted command is lost,
 and none is handled twice. A worker that dies leaves its tokens claimed; they are freed with its lease.
 
+An acceptance has the id of its pipeline, tenant and key, so a key cannot be accepted for two aggregates: their tokens are
+ready rows of that key, and the second would take the first one's place. A waiting command whose key was used at once,
+for another command, is passed over and settled like one that was handled.
+
 A handler that raises refuses its command: that is recorded in the marker's place, so that the aggregate's next
-commands come to their turn. Trouble of the storage is no refusal: it is tried again.
+commands come to their turn. Trouble of the storage is no refusal: it is tried again. Nor
+is a state that cannot be folded: its aggregate waits for mended code, is named in `failing`, and takes nobody's place.
 
 Rejected: one row for an aggregate, replaced by each command (a row that is replaced while it is claimed can be
 cleared under that claim, and the new command would wait for ever).
@@ -32,7 +37,7 @@ from headwater.errors import (
     LogClosed,
     RowGone,
 )
-from headwater.events.envelope import NewEvent, Recorded
+from headwater.events.envelope import NewEvent, Recorded, Stream
 from headwater.events.ids import derived_id
 from headwater.log.log import Log
 from headwater.log.ownership import TakenReady, WorkerRow
@@ -41,6 +46,7 @@ from headwater.log.snapshots import Fold, Folder
 from headwater.log.write import Write
 from headwater.pipelines.commands import Asked, Command, Commander, digest_of
 from headwater.pipelines.events import (
+    STREAM_TYPE,
     CommandAccepted,
     CommandHandled,
     CommandRefused,
@@ -53,6 +59,7 @@ LOGGER: Final = logging.getLogger("headwater.pipelines")
 _POLL: Final = 0.25
 _LEASE: Final = 10.0
 _AT_ONCE: Final = 16
+_MOST_PAUSING: Final = 1000
 _LONGEST: Final = 2.0
 
 
@@ -70,7 +77,8 @@ async def accept(log: Log, pipeline: str, asked: Asked, actor: str | None = None
         body=asked.command.model_dump(mode="json"),
         digest=digest_of(asked),
     )
-    id = derived_id(stream, f"accepted/{asked.key}")
+    # of the pipeline and not of the aggregate: the same key for another aggregate would take this one's token away
+    id = derived_id(Stream(STREAM_TYPE, pipeline, asked.tenant), f"accepted/{asked.key}")
     row = PutReady(queue_of(pipeline), asked.key, asked.aggregate.encode())
     try:
         [appended] = await log.append(Write(stream, [NewEvent(event=event, id=id, actor=actor)], rows=[row]))
@@ -88,6 +96,7 @@ class Dispatcher:
         self._folder = Folder(log)
         self._holder = ""
         self._busy: set[asyncio.Task[None]] = set()
+        self._pausing: set[str] = set()
         self._tasks: list[asyncio.Task[None]] = []
         self.progress: dict[str, float] = {}
         self.failing: dict[str, str] = {}
@@ -143,7 +152,7 @@ class Dispatcher:
                 self._went()
 
     async def _round(self) -> None:
-        room = _AT_ONCE - len(self._busy)
+        room = _AT_ONCE - len(self._busy) + min(len(self._pausing), _MOST_PAUSING)
         seen = (await self._log.head()).position
         wanted = {queue_of(self._pipeline): room} if room else {}
         taken = await self._log.backend.take_ready(self._holder, wanted)
@@ -159,20 +168,26 @@ class Dispatcher:
                     await self._log.beyond(seen)
 
     async def _handle(self, row: TakenReady) -> None:
-        """Handle what waits for one aggregate, however often the storage fails."""
-        pause = 0.05
+        """Handle what waits for one aggregate, however often that fails; it takes nobody's place while it pauses."""
+        pause, place = 0.05, f"{self._name}/{row.tenant}/{row.key}"
         while True:
             try:
                 await self._settle(row)
+                self.failing.pop(place, None)
                 return
             except LogClosed:
                 return
             except Exception as error:
+                self.failing[place] = str(error) or type(error).__name__
                 known = isinstance(error, HeadwaterError)
                 LOGGER.warning(
                     "Command %s of %s is tried again: %s", row.key, self._pipeline, error, exc_info=not known
                 )
-                await asyncio.sleep(pause)
+                self._pausing.add(place)
+                try:
+                    await asyncio.sleep(pause)
+                finally:
+                    self._pausing.discard(place)
                 pause = min(pause * 2, _LONGEST)
 
     async def _settle(self, row: TakenReady) -> None:
@@ -189,8 +204,9 @@ class Dispatcher:
                     await self._log.append(Write(stream, [settled], rows=[clear]))
                     return
                 asked = Asked(aggregate, self._command_of(oldest), oldest.key, row.tenant)
-                if (await self._commander.handle(asked, rows=[clear], note_refusal=True)).new:
-                    return
+                with suppress(IdempotencyKeyReused):  # another command was handled directly under its key
+                    if (await self._commander.handle(asked, rows=[clear], note_refusal=True)).new:
+                        return
                 otherwise.add(oldest.key)
 
     def _command_of(self, accepted: CommandAccepted) -> Command:

@@ -6,6 +6,9 @@ done again under the same key. The events of one aggregate are reacted to in ord
 that fails is tried again after a pause that doubles; the aggregate's later events wait behind it, others go on. After
 `attempts` tries it is parked until `headwater projection redrive reactor:<pipeline>.<name>`.
 
+The lease is renewed while effects take their time; whoever lost it nevertheless saves nothing. Whether an aggregate waits
+is asked for those of a page, since only so many that wait are read at once.
+
 A rebuild of projections never touches a reactor: it has no states to rebuild, and what was done is done.
 """
 
@@ -13,8 +16,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, NamedTuple
@@ -24,13 +27,13 @@ import orjson
 
 from headwater.errors import CheckpointMoved, HeadwaterError, LogClosed
 from headwater.events.clock import to_us
-from headwater.events.envelope import Recorded, Stream
+from headwater.events.envelope import Recorded, StoredRow, Stream
 from headwater.events.model import Event, type_name
 from headwater.events.names import check_name
 from headwater.log.log import Log
 from headwater.log.port import Query
 from headwater.projections.open import store_for
-from headwater.projections.stores import Checkpoint, StateRow, Store
+from headwater.projections.stores import Checkpoint, Key, StateRow, Store
 
 LOGGER: Final = logging.getLogger("headwater.pipelines")
 _ROUND: Final = 1.0
@@ -139,17 +142,16 @@ class Reacting:
         parked = list(await self._store.parked(self.name, 1, limit=10_000))
         now = await self._log.backend.now_us()
         due = [row for row in parked if row.again or _Tries.of(row).due <= now]
-        again: list[StateRow] = []
         if due:
-            again = await asyncio.gather(*[self._again(row, at) for row in due])
+            async with self._held():
+                again = await asyncio.gather(*[self._again(row, at) for row in due])
             at = await self._store.save(at, at.position, again)
         page = await self._log.backend.read(
             Query(after=at.position, limit=_PAGE, types=self._types, stream_types=(self._type,))
         )
         if page.seen > at.position:
-            waiting = {(row.tenant, row.key) for row in parked} - {(row.tenant, row.key) for row in due}
-            waiting |= {(row.tenant, row.key) for row in again if row.parked}
-            rows = await self._page(await self._log.fill(page.rows), waiting)
+            async with self._held():
+                rows = await self._page(await self._log.fill(page.rows))
             await self._store.save(at, page.seen, rows)
             return
         soonest = min((_Tries.of(row).due for row in parked if not row.again), default=None)
@@ -158,19 +160,39 @@ class Reacting:
             async with asyncio.timeout(left):
                 await self._log.beyond(at.position)
 
-    async def _page(self, rows: Sequence[Any], waiting: set[tuple[str, str]]) -> list[StateRow]:
-        """React to a page, key by key; the rows of those that have failed."""
+    @asynccontextmanager
+    async def _held(self) -> AsyncGenerator[None]:
+        """Keep the lease while effects take their time: else another would do the same ones meanwhile."""
+
+        async def renew() -> None:
+            while True:
+                await asyncio.sleep(self._lease_us / 3_000_000)
+                self._went()
+                with suppress(HeadwaterError):
+                    await self._store.take(self.name, 1, self._holder, self._lease_us)
+
+        renewing = asyncio.create_task(renew(), name=f"headwater-{self.name}-lease")
+        try:
+            yield
+        finally:
+            renewing.cancel()
+            await asyncio.gather(renewing, return_exceptions=True)
+
+    async def _page(self, rows: Sequence[StoredRow]) -> list[StateRow]:
+        """React to a page, key by key; the rows of those that have failed. Those that wait are passed over."""
         since = 0 if self._reactor.since is None else to_us(self._reactor.since)
-        groups: dict[tuple[str, str], list[Recorded]] = {}
+        groups: dict[Key, list[Recorded]] = {}
         for row in rows:
             recorded = Recorded(row, self._log.decoder)
-            key = (recorded.tenant, recorded.stream.id)
-            if key not in waiting and row[10] >= since:
-                groups.setdefault(key, []).append(recorded)
+            if row[10] >= since:
+                groups.setdefault(Key(recorded.tenant, recorded.stream.id), []).append(recorded)
+        for key, there in (await self._store.load(self.name, 1, list(groups))).items():
+            if there.parked:
+                del groups[key]
         failed = await asyncio.gather(*[self._in_order(key, events) for key, events in groups.items()])
         return [row for row in failed if row is not None]
 
-    async def _in_order(self, key: tuple[str, str], events: Sequence[Recorded]) -> StateRow | None:
+    async def _in_order(self, key: Key, events: Sequence[Recorded]) -> StateRow | None:
         for recorded in events:
             error = await self._react(recorded, 1)
             if error is not None:

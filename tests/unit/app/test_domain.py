@@ -38,7 +38,7 @@ class Ratings:
     projections: Sequence[Any] = ()
     log_of: Callable[[], Log] | None = None
 
-    def parts(self, _: Log) -> Sequence[Part]:
+    def parts(self, log: Log) -> Sequence[Part]:
         return ()
 
 
@@ -85,6 +85,24 @@ def test_what_is_taken_already_is_refused_and_nothing_of_the_domain_is_kept(
     )
 
 
+@dataclass
+class Mean:
+    name: str = "mean"
+    events: tuple[type[Event], ...] = (Rated,)
+
+
+def test_a_projection_that_is_declared_already_keeps_all_of_its_domain_out() -> None:
+    app = Headwater("shop")
+    app.project(Mean())
+    twice = Ratings(name="twice", aggregate_type="twice", events=(), projections=(Mean("a"), Mean("a")))
+    for pipeline in (Ratings(projections=(Mean(),)), twice):
+        with pytest.raises(DeclarationRefused, match="declares projection"):
+            app.include(Domain(name="ratings", pipelines=[pipeline]))
+        with pytest.raises(DeclarationRefused, match="declares projection"):
+            app.add_pipeline(pipeline)
+    assert (app.events, app.pipelines, app.domains, list(app.projections)) == ([Rated], {}, {}, ["mean"])
+
+
 def test_a_domain_needs_a_name_that_fits_a_url() -> None:
     with pytest.raises(InvalidName):
         Domain(name="my ratings")
@@ -120,7 +138,11 @@ def test_the_parts_of_a_domain_begin_and_stop_with_the_worker() -> None:
 
 def test_domains_of_installed_packages_make_an_app(monkeypatch: pytest.MonkeyPatch) -> None:
     here = EntryPoint("ratings", f"{__name__}:RATINGS", plugged.GROUP)
-    monkeypatch.setattr(plugged, "entry_points", lambda group: [here] if group == plugged.GROUP else [])
+
+    def found(group: str) -> list[EntryPoint]:
+        return [here] if group == plugged.GROUP else []
+
+    monkeypatch.setattr(plugged, "entry_points", found)
     assert list(plugged.plugged_app().domains) == ["ratings"]
 
 
@@ -134,7 +156,11 @@ def test_domains_of_installed_packages_make_an_app(monkeypatch: pytest.MonkeyPat
 def test_a_package_whose_domain_is_none_is_named(
     monkeypatch: pytest.MonkeyPatch, value: str, says: str
 ) -> None:
-    monkeypatch.setattr(plugged, "entry_points", lambda group: [EntryPoint("bad", value, group)])
+
+    def found(group: str) -> list[EntryPoint]:
+        return [EntryPoint("bad", value, group)]
+
+    monkeypatch.setattr(plugged, "entry_points", found)
     with pytest.raises(DeclarationRefused, match=f"'bad'.*{says}"):
         plugged.plugged_app()
 

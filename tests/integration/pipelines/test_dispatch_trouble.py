@@ -1,0 +1,83 @@
+"""Accepted commands in trouble: none is in the way of another for longer than it must."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from headwater.errors import IdempotencyKeyReused
+from headwater.log.log import Log
+from headwater.pipelines import Pipeline
+from headwater.pipelines.dispatch import Dispatcher, queue_of
+from headwater.testing.contract import Site
+from tests.integration.pipelines.accounts import Balance, Draw, Drawn, Paid, Pay, accounts
+
+
+def worker_of(pipeline: Pipeline[Any, Balance], log: Log) -> Dispatcher:
+    return Dispatcher(log, pipeline.name, pipeline.commander(log))
+
+
+async def settled(log: Log) -> None:
+    async with asyncio.timeout(30):
+        while await log.backend.ready(None, queue_of("accounts")):
+            await asyncio.sleep(0.02)
+
+
+async def test_a_key_stands_for_one_command_of_the_whole_pipeline(log: Log) -> None:
+    service = accounts().on(log)
+    await service.send("a", Pay(cents=1), key="k")
+    with pytest.raises(IdempotencyKeyReused):
+        await service.send("b", Pay(cents=1), key="k")
+    await service.handle("c", Pay(cents=1), key="direct")
+    await service.send("c", Pay(cents=2), key="direct")
+    await service.send("c", Pay(cents=3), key="next")
+    worker = worker_of(accounts(), log)
+    await worker.start()
+    await settled(log)
+    await worker.stop()
+    assert [(await service.fetch(one)).state.cents for one in "abc"] == [1, 0, 4]
+
+
+async def test_commands_without_events_leave_no_token_behind(log: Log, site: Site) -> None:
+    service = accounts().on(log)
+    for n in range(20):
+        await service.send("a", Pay(cents=0) if n % 2 else Draw(cents=1), key=f"k{n}")
+    async with Log(site.backend()) as other:
+        workers = [worker_of(accounts(), one) for one in (log, other)]
+        for worker in workers:
+            await worker.start()
+        await settled(log)
+        for worker in workers:
+            await worker.stop()
+
+
+async def test_accounts_that_cannot_be_folded_wait_and_keep_no_other(log: Log) -> None:
+    pipeline = accounts()
+    service, fold = pipeline.on(log), pipeline.projection.fold
+
+    def choosy(state: Balance, event: Paid | Drawn) -> Balance:
+        if event.cents == 13:
+            raise KeyError("thirteen")
+        return fold(state, event)
+
+    for n in range(20):
+        await service.store(f"bad{n}", Paid(cents=13))
+        await service.send(f"bad{n}", Pay(cents=1), key=f"bad{n}")
+    await service.send("good", Pay(cents=1), key="good")
+    object.__setattr__(pipeline.projection, "fold", choosy)
+    worker = worker_of(pipeline, log)
+    await worker.start()
+    async with asyncio.timeout(10):
+        while (await service.fetch("good")).version == 0:
+            await asyncio.sleep(0.02)
+    assert any("thirteen" in why for why in worker.failing.values())
+    object.__setattr__(pipeline.projection, "fold", fold)
+    await worker.stop()
+    mended = worker_of(pipeline, log)
+    await mended.start()
+    await settled(log)
+    await mended.stop()
+    assert mended.failing == {}
+    assert [(await service.fetch(f"bad{n}")).state.cents for n in range(20)] == [14] * 20

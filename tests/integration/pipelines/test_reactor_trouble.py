@@ -1,0 +1,79 @@
+"""Reactors in trouble: slow effects, and more failures than are read at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+
+import pytest
+
+from headwater.log.log import Log
+from headwater.pipelines import Reaction, Reactor
+from headwater.pipelines.reactors import Reacting
+from headwater.projections.open import store_for
+from headwater.projections.stores import GO_ON, StateRow
+from headwater.testing.contract import Site
+from tests.integration.pipelines.accounts import Paid, accounts
+
+
+async def passed(log: Log) -> None:
+    """Every event was reacted to, or has failed."""
+    position = (await log.backend.tail(0)).position
+    async with asyncio.timeout(30):
+        while (await store_for(log).checkpoints("reactor:accounts.mail"))[0].position < position:
+            await asyncio.sleep(0.02)
+
+
+async def test_effects_that_outlast_the_lease_are_not_done_by_two(log: Log, site: Site) -> None:
+    done: Counter[str] = Counter()
+
+    async def slowly(_: Paid, reaction: Reaction) -> None:
+        await asyncio.sleep(0.05)
+        done[reaction.key] += 1
+
+    reactor = Reactor(name="mail", events=(Paid,), react=slowly, concurrency=2)
+    service = accounts(reactor).on(log)
+    for n in range(40):
+        await service.store(f"a{n}", Paid(cents=1))
+    async with Log(site.backend()) as other:
+        running = [Reacting(one, "accounts", "account", reactor, lease=0.3) for one in (log, other)]
+        for one in running:
+            await one.start()
+        await passed(log)
+        for one in running:
+            await one.stop()
+    assert list(done.values()) == [1] * 40
+
+
+async def test_a_failed_event_is_not_passed_over_however_many_have_failed(
+    log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only so many failed accounts are read at once; those beyond still wait for their turn."""
+    failing, sent = True, list[int]()
+
+    async def send(event: Paid, _: Reaction) -> None:
+        if failing:
+            raise ConnectionError("no answer")
+        sent.append(event.cents)
+
+    mail = Reactor(name="mail", events=(Paid,), react=send, attempts=1)
+    service, store = accounts(mail).on(log), store_for(log)
+    await service.store("bad", Paid(cents=1))
+    running = Reacting(log, "accounts", "account", mail, store=store)
+    await running.start()
+    await passed(log)
+
+    async def none(*_: object, **__: object) -> list[StateRow]:
+        return []
+
+    monkeypatch.setattr(store, "parked", none)
+    await service.store("bad", Paid(cents=2))
+    await passed(log)
+    assert sent == []
+    monkeypatch.undo()
+    failing = False
+    await store.request(running.name, GO_ON)
+    async with asyncio.timeout(10):
+        while sent != [1, 2]:
+            await asyncio.sleep(0.02)
+    await running.stop()
