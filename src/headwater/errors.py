@@ -37,6 +37,7 @@ HeadwaterError
 │   ├── KeyUnknown          an API key that was not made, or is another tenant's
 │   ├── KeyShownOnce        an API key that an earlier try of the request has made
 │   ├── IdempotencyKeyReused  a key of an earlier request, for another one
+│   ├── CommandFailed       the handler of a command that was dispatched has refused it
 │   ├── HookNotFound        no hook is open under the token
 │   └── HookTooEarly        the run is there, but has not made the hook yet
 ├── Undecodable             stored bytes that this code cannot read
@@ -388,6 +389,17 @@ class IdempotencyKeyReused(Conflict):
             "Use a new key."
         )
         self.key = key
+
+
+class CommandFailed(Conflict):
+    """The handler of a command that was dispatched has refused it."""
+
+    def __init__(self, pipeline: str, key: str, error: str) -> None:
+        super().__init__(
+            f"The command with key {_short(key)} of pipeline {pipeline!r} was refused by its handler: {error}. "
+            "Send it again under another key if it can go well now."
+        )
+        self.pipeline, self.key, self.error = pipeline, key, error
 
 
 class HookNotFound(Conflict):

@@ -25,6 +25,7 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from headwater.errors import (
+    CommandFailed,
     CommandUnknown,
     Conflict,
     EventIdReused,
@@ -126,7 +127,7 @@ class Commander(Generic[S]):
         marks = command_stream(self._pipeline, asked.aggregate, asked.tenant)
         digest = digest_of(asked)
         for attempt in range(_CONFLICTS):
-            if (known := await self.known(asked, digest)) is not None:
+            if (known := await self.known(asked, digest, tell_refusal=not note_refusal)) is not None:
                 return known
             state, version = await self._aggregates.state(stream)
             marker: CommandHandled | CommandRefused
@@ -184,13 +185,15 @@ class Commander(Generic[S]):
             raise CommandUnknown(self._pipeline, name, sorted(self._handlers))
         return handler.command.model_validate(body)
 
-    async def known(self, asked: Asked, digest: str) -> Handled | None:
+    async def known(self, asked: Asked, digest: str, *, tell_refusal: bool = False) -> Handled | None:
         """What came of the key before."""
         for recorded in await self._log.find(asked.tenant, self._marker_id(asked)):
             marker = recorded.event
             if not isinstance(marker, CommandHandled | CommandRefused) or marker.digest != digest:
                 raise IdempotencyKeyReused(asked.key)
             if isinstance(marker, CommandRefused):
+                if tell_refusal:
+                    raise CommandFailed(self._pipeline, asked.key, marker.error)
                 return Handled(asked.key, 0, 0, False)
             return Handled(asked.key, marker.events, marker.version, False)
         return None

@@ -7,13 +7,13 @@ was handled otherwise is cleared when nothing waits. Two who hold tokens of one 
 command: one marker is written, the other looks again. So the order holds whatever they do, no accepted command is lost,
 and none is handled twice. A worker that dies leaves its tokens claimed; they are freed with its lease.
 
-An acceptance has the id of its pipeline, tenant and key, so a key cannot be accepted for two aggregates: their tokens are
-ready rows of that key, and the second would take the first one's place. A waiting command whose key was used at once,
-for another command, is passed over and settled like one that was handled.
+An acceptance has the id of its pipeline, tenant and key, so a key cannot be accepted for two aggregates: their tokens
+are ready rows of that key, and the second would take the first one's place. A waiting command whose key was used at
+once, for another command, is passed over and settled like one that was handled.
 
 A handler that raises refuses its command: that is recorded in the marker's place, so that the aggregate's next
-commands come to their turn. Trouble of the storage is no refusal: it is tried again. Nor
-is a state that cannot be folded: its aggregate waits for mended code, is named in `failing`, and takes nobody's place.
+commands come to their turn. Trouble of the storage is no refusal: it is tried again. Nor is a state that cannot be
+folded: its aggregate waits for mended code, is named in `failing`, and takes nobody's place.
 
 Rejected: one row for an aggregate, replaced by each command (a row that is replaced while it is claimed can be
 cleared under that claim, and the new command would wait for ever).

@@ -6,8 +6,8 @@ done again under the same key. The events of one aggregate are reacted to in ord
 that fails is tried again after a pause that doubles; the aggregate's later events wait behind it, others go on. After
 `attempts` tries it is parked until `headwater projection redrive reactor:<pipeline>.<name>`.
 
-The lease is renewed while effects take their time; whoever lost it nevertheless saves nothing. Whether an aggregate waits
-is asked for those of a page, since only so many that wait are read at once.
+The lease is renewed while effects take their time; whoever lost it nevertheless saves nothing. Whether an aggregate
+waits is asked for those of a page, since only so many that wait are read at once.
 
 A rebuild of projections never touches a reactor: it has no states to rebuild, and what was done is done.
 """

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from headwater.errors import IdempotencyKeyReused
+from headwater.errors import CommandFailed, IdempotencyKeyReused
 from headwater.log.log import Log
 from headwater.pipelines import Pipeline
 from headwater.pipelines.dispatch import Dispatcher, queue_of
@@ -51,6 +51,17 @@ async def test_commands_without_events_leave_no_token_behind(log: Log, site: Sit
         await settled(log)
         for worker in workers:
             await worker.stop()
+
+
+async def test_a_refused_command_is_told_as_such_to_who_handles_it_under_its_key(log: Log) -> None:
+    service = accounts().on(log)
+    await service.send("a", Draw(cents=5), key="k")
+    worker = worker_of(accounts(), log)
+    await worker.start()
+    await settled(log)
+    await worker.stop()
+    with pytest.raises(CommandFailed, match="Poor: 0 is less than 5"):
+        await service.handle("a", Draw(cents=5), key="k")
 
 
 async def test_accounts_that_cannot_be_folded_wait_and_keep_no_other(log: Log) -> None:
