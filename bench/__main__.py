@@ -1,4 +1,4 @@
-"""python -m bench log|workflows|server|simulation [--json] [--quick] [--only PATTERN]"""
+"""python -m bench log|workflows|projections|server|simulation [--json] [--quick] [--only PATTERN]"""
 
 from __future__ import annotations
 
@@ -11,10 +11,17 @@ from bench import report, simulation
 from bench.harness import Case, Result, Scale, new_runner
 from bench.log import CASES
 from bench.places import Places
+from bench.projections import CASES as PROJECTIONS
 from bench.server import CASES as SERVER
 from bench.workflows import CASES as WORKFLOWS
 
-SUITES = {"log": CASES, "workflows": WORKFLOWS, "server": SERVER, "simulation": simulation.CASES}
+SUITES = {
+    "log": CASES,
+    "workflows": WORKFLOWS,
+    "projections": PROJECTIONS,
+    "server": SERVER,
+    "simulation": simulation.CASES,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
