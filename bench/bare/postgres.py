@@ -76,9 +76,9 @@ class Bare:
 
         return await rate(count, lambda: together(connections, caller))
 
-    async def fill(self, count: int, streams: int = 32) -> None:
+    async def fill(self, count: int) -> None:
         """Rows to be read, without a clock."""
-        made = self._rows(count, minimal=False, streams=streams)
+        made = self._rows(count, minimal=False)
         first = self._connections[0]
         await first.copy_records_to_table("bare_events", records=made)
         await first.copy_records_to_table("bare_minimal", records=[(row[0], row[17]) for row in made])
@@ -92,7 +92,7 @@ class Bare:
             yield page
             after = page[-1][0]
 
-    def _rows(self, count: int, *, minimal: bool, streams: int = 32) -> list[tuple[Any, ...]]:
+    def _rows(self, count: int, *, minimal: bool) -> list[tuple[Any, ...]]:
         first, self._next = self._next, self._next + count
-        made = rows(count, streams, first=first)
+        made = rows(count, 32, first=first)
         return [(row.position, row.data) for row in made] if minimal else list(made)

@@ -62,9 +62,9 @@ class Bare:
 
         return await rate(count, work)
 
-    def fill(self, count: int, streams: int = 32) -> None:
+    def fill(self, count: int) -> None:
         """Rows to be read, without a clock."""
-        made = self._rows(count, minimal=False, streams=streams)
+        made = self._rows(count, minimal=False)
         with self._connection:
             self._connection.executemany(_INSERT, made)
             self._connection.executemany(_INSERT_MINIMAL, [(row[0], row[17]) for row in made])
@@ -77,9 +77,9 @@ class Bare:
             yield page
             after = page[-1][0]
 
-    def _rows(self, count: int, *, minimal: bool, streams: int = 32) -> list[Any]:
+    def _rows(self, count: int, *, minimal: bool) -> list[Any]:
         first, self._next = self._next, self._next + count
-        made = rows(count, streams, first=first)
+        made = rows(count, 32, first=first)
         if minimal:
             return [(row.position, row.data) for row in made]
         return [

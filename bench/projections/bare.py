@@ -3,7 +3,7 @@ dictionary, and one transaction a page that writes the changed states and how fa
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -37,8 +37,8 @@ _Write = Callable[[str, int, _Rows], Awaitable[None]]
 class BareFold:
     """One log to fold, under a new name each time."""
 
-    def __init__(self, pages: Callable[[], Any], write: _Write) -> None:
-        self._pages, self._write, self._folds = pages, write, 0
+    def __init__(self, pages: Callable[[], Any], write: _Write, keys: int) -> None:
+        self._pages, self._write, self._keys, self._folds = pages, write, keys, 0
 
     async def fold(self, events: int) -> float:
         """Events a second."""
@@ -51,7 +51,7 @@ class BareFold:
             async for page in pages if isinstance(pages, AsyncIterator) else _async(pages):
                 changed: set[str] = set()
                 for row in page:
-                    key = f"{row[2]}/{row[3]}"
+                    key = f"{row[2]}/{row[0] % self._keys}"  # the bare table has 32 streams
                     states[key] = bought(states.get(key) or Bought(), _validate(row[17]))
                     changed.add(key)
                 rows = [(key, states[key].model_dump_json().encode()) for key in changed]
@@ -61,9 +61,9 @@ class BareFold:
 
 
 @asynccontextmanager
-async def on_postgres(url: str, fill: Callable[[Any], Awaitable[None]]) -> AsyncIterator[BareFold]:
+async def on_postgres(url: str, events: int, keys: int) -> AsyncGenerator[BareFold]:
     async with bare_postgres.Bare.open(url, 1) as bare:
-        await fill(bare)
+        await bare.fill(events)
         connection = await asyncpg.connect(url)
         await connection.execute(_TABLES.format(bytes="BYTEA"))
 
@@ -73,16 +73,16 @@ async def on_postgres(url: str, fill: Callable[[Any], Awaitable[None]]) -> Async
                 await connection.execute(_CHECKPOINT.format("$1", "$2"), name, position)
 
         try:
-            yield BareFold(lambda: bare.pages(PAGE), write)
+            yield BareFold(lambda: bare.pages(PAGE), write, keys)
         finally:
             await connection.close()
 
 
 @asynccontextmanager
-async def on_sqlite(file: Path, fill: Callable[[Any], Awaitable[None]]) -> AsyncIterator[BareFold]:
+async def on_sqlite(file: Path, events: int, keys: int) -> AsyncGenerator[BareFold]:
     with bare_sqlite.Bare.open(file) as bare:
-        await fill(bare)
-        connection = bare_sqlite.connect(file)
+        bare.fill(events)
+        connection: Any = bare_sqlite.connect(file)
         connection.execute(_TABLES.format(bytes="BLOB"))
 
         async def write(name: str, position: int, rows: _Rows) -> None:
@@ -92,7 +92,7 @@ async def on_sqlite(file: Path, fill: Callable[[Any], Awaitable[None]]) -> Async
             connection.execute(_CHECKPOINT.format("?", "?"), (name, position))
             connection.execute("COMMIT")
 
-        yield BareFold(lambda: bare.pages(PAGE), write)
+        yield BareFold(lambda: bare.pages(PAGE), write, keys)
         connection.close()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from uuid import uuid4
 
@@ -45,7 +45,7 @@ async def address_on(places: Places, backend: str) -> str:
 
 
 @asynccontextmanager
-async def filled(address: str, events: int, streams: int) -> AsyncIterator[Log]:
+async def filled(address: str, events: int, streams: int) -> AsyncGenerator[Log]:
     """A log that holds so many orders in so many streams, in turn."""
 
     async def source() -> AsyncIterator[Restored]:

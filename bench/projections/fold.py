@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 from bench.harness import Case, Result, Scale, compare, rate, rate_result
 from bench.places import Places
@@ -19,16 +18,14 @@ GOALS = {"postgres": 50_000, "sqlite": 80_000}
 async def _measure(places: Places, scale: Scale, *, backend: str, keys: int, goal: int) -> Result:
     events = max(scale.events * 5, 2 * keys)
 
-    async def fill(bare: Any) -> None:
-        made = bare.fill(events, keys)
-        if made is not None:
-            await made
-
     if backend == "postgres":
         database = await places.database()
-        address, bare_open = database.worker_url, on_postgres(database.owner_url, fill)
+        address, bare_open = database.worker_url, on_postgres(database.owner_url, events, keys)
     else:
-        address, bare_open = f"sqlite:///{places.file('log.db')}", on_sqlite(places.file("bare.db"), fill)
+        address, bare_open = (
+            f"sqlite:///{places.file('log.db')}",
+            on_sqlite(places.file("bare.db"), events, keys),
+        )
     async with filled(address, events, keys) as log, bare_open as bare:
         store = store_for(log)
         folds = 0

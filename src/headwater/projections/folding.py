@@ -23,6 +23,7 @@ from headwater.errors import CheckpointMoved, HeadwaterError
 from headwater.events.envelope import Recorded, StoredRow
 from headwater.log.log import Log
 from headwater.log.port import Query
+from headwater.projections.collector import uncollected
 from headwater.projections.pages import Pages
 from headwater.projections.projection import Projection
 from headwater.projections.stores import FROM_START, Checkpoint, Key, StateRow, Store
@@ -86,9 +87,9 @@ class Folding(Generic[S]):
             return False
         groups = self._grouped(await self._log.fill(page.rows))
         entries = await self._entries(groups)
-        # a group is let go when it is folded: events that stay cost the collector as much as it costs to make them
         if self.projection.whole is None:
-            found = [self._fold(entries[key], groups.pop(key)) for key in list(groups)]
+            with uncollected():
+                found = [self._fold(entries[key], groups.pop(key)) for key in list(groups)]
         else:
             found = [await self._read_whole(entries[key], events[-1]) for key, events in groups.items()]
         await self._save(page.seen, [row for row in found if row is not None])
@@ -139,16 +140,12 @@ class Folding(Generic[S]):
         """The events of a page by key, each key's in order."""
         groups: dict[Key, list[Recorded]] = {}
         decoder, key_of = self._log.decoder, self.projection.key
-        for row in rows:
-            recorded = Recorded(row, decoder)
-            key = key_of(recorded)
-            if key is None:
-                continue
-            group = groups.get((row[1], key))  # a bare tuple finds a Key, and is made in a third of the time
-            if group is None:
-                groups[Key(row[1], key)] = [recorded]
-            else:
-                group.append(recorded)
+        with uncollected():
+            for row in rows:
+                recorded = Recorded(row, decoder)
+                key = key_of(recorded)
+                if key is not None:
+                    groups.setdefault(Key(row[1], key), []).append(recorded)
         return groups
 
     async def _entries(self, keys: Iterable[Key]) -> dict[Key, _Entry]:
