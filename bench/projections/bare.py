@@ -37,7 +37,7 @@ _Write = Callable[[str, int, _Rows], Awaitable[None]]
 class BareFold:
     """One log to fold, under a new name each time."""
 
-    def __init__(self, pages: Callable[[], Any], write: _Write, keys: int) -> None:
+    def __init__(self, pages: Callable[[], AsyncIterator[Sequence[Any]]], write: _Write, keys: int) -> None:
         self._pages, self._write, self._keys, self._folds = pages, write, keys, 0
 
     async def fold(self, events: int) -> float:
@@ -47,8 +47,7 @@ class BareFold:
 
         async def work() -> None:
             states: dict[str, Bought] = {}
-            pages = self._pages()
-            async for page in pages if isinstance(pages, AsyncIterator) else _async(pages):
+            async for page in self._pages():
                 changed: set[str] = set()
                 for row in page:
                     key = f"{row[2]}/{row[0] % self._keys}"  # the bare table has 32 streams
@@ -92,10 +91,10 @@ async def on_sqlite(file: Path, events: int, keys: int) -> AsyncGenerator[BareFo
             connection.execute(_CHECKPOINT.format("?", "?"), (name, position))
             connection.execute("COMMIT")
 
-        yield BareFold(lambda: bare.pages(PAGE), write, keys)
+        yield BareFold(lambda: _async(bare.pages(PAGE)), write, keys)
         connection.close()
 
 
-async def _async(pages: Iterable[Any]) -> AsyncIterator[Any]:
+async def _async(pages: Iterable[Sequence[Any]]) -> AsyncIterator[Sequence[Any]]:
     for page in pages:
         yield page
