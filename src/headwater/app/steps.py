@@ -90,6 +90,8 @@ class StepContext:
     attempt: int
     key: str
     """The same on every attempt: give it to whatever the step tells to do something."""
+    traceparent: str | None = None
+    """The run's span, while traces are on."""
     beat: Callable[[], None] = field(default=lambda: None, repr=False)
     transaction: Any = None
     """With `transaction=True`: the transaction on the log's database (`execute`, `connection`, `append`)."""

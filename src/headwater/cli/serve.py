@@ -16,6 +16,7 @@ from headwater.cli.process import on_signals, run_for_long
 from headwater.cli.session import Json, Session, Url
 from headwater.errors import SettingRefused
 from headwater.settings import Settings
+from headwater.telemetry.tracing import set_up
 
 if TYPE_CHECKING:
     from headwater.server.options import ServerOptions
@@ -98,7 +99,11 @@ async def _serve(session: Session, app: Headwater, options: ServerOptions) -> No
         flush()
 
     async with session.opened(create=True, registry=registry_of(app)) as log:
-        await serve_http(app, log, options, stop, listening)
+        ends = set_up(f"{app.name}-server")
+        try:
+            await serve_http(app, log, options, stop, listening)
+        finally:
+            ends()
     if session.as_json:
         say_json({"event": "stopped"})
     else:

@@ -19,6 +19,7 @@ from headwater.cli.workers import run_workers
 from headwater.engine.options import EngineOptions
 from headwater.settings import Settings
 from headwater.telemetry.answering import answer_texts, port_of
+from headwater.telemetry.tracing import set_up
 
 LOGGER: Final = logging.getLogger("headwater.worker")
 _DEFAULTS = EngineOptions()
@@ -150,6 +151,7 @@ async def _serve(
     alone = in_a_child(where, session.url) if where else None
     async with session.opened(create=True, registry=registry_of(app)) as log, AsyncExitStack() as running:
         running.enter_context(app.using(log))
+        running.callback(set_up(f"{app.name}-worker", everything=True))
         worker = await start(app, log, options, alone=alone, only=only)
         running.push_async_callback(worker.stop)
         told = texts(worker, log)

@@ -23,6 +23,7 @@ from headwater.runs.machines import RunStatus
 from headwater.runs.rows import label_of, run_stream
 from headwater.runs.state import RunState
 from headwater.runs.store import Runs
+from headwater.telemetry import tracing
 
 if TYPE_CHECKING:
     from headwater.engine.engine import Engine
@@ -118,6 +119,7 @@ class Embedded:
         workflows = [bound.workflow for bound in runs.values()]
         serves = engine is not None and all(engine.serves(w.name, w.version) for w in workflows)
         owner = engine.worker if engine is not None and serves and engine.has_room() else None
+        trace = tracing.current()
         news = [
             NewRun(
                 id=id,
@@ -126,6 +128,7 @@ class Embedded:
                 input=bound.input(),
                 tenant=self._tenant,
                 attributes=attributes,
+                traceparent=trace,
             )
             for id, bound in runs.items()
         ]
@@ -139,7 +142,7 @@ class Embedded:
         started: list[Started] = []
         for made in created:
             if engine is not None and made.owned:
-                engine.begin(run_stream(made.run, self._tenant), made.event, made.appended.recorded_at)
+                engine.begin(run_stream(made.run, self._tenant), made.event, made.appended.recorded_at, trace)
             label = label_of(made.event.workflow, made.event.workflow_version)
             started.append(Started(made.run, made.new, label))
         if engine is not None and owner is None:

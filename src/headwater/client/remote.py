@@ -32,6 +32,7 @@ from headwater.runs.plain import state_of_json
 from headwater.runs.rows import DEFAULT_TENANT, label_of
 from headwater.runs.state import RunState
 from headwater.settings import Settings
+from headwater.telemetry import tracing
 
 try:
     import httpx
@@ -167,6 +168,8 @@ class Remote:
         if self._http is None:
             raise LogClosed("The client is not open. Use it inside `async with`.")
         headers = {"idempotency-key": key or str(uuid4())} if method == "POST" else {}
+        if (trace := tracing.current()) is not None:
+            headers["traceparent"] = trace
         content = None
         if body is not None:
             headers["content-type"], content = "application/json", orjson.dumps(body)

@@ -42,6 +42,7 @@ from headwater.log.side import Fence, Trust
 from headwater.log.write import Write
 from headwater.runs import events as run
 from headwater.runs import rows
+from headwater.telemetry.tracing import Span
 from headwater.workflows.commands import Command, EndHook, EndStep, EndWait, Mark, NewHook, NewStep, NewWait
 from headwater.workflows.execution import Execution
 
@@ -77,6 +78,7 @@ class ActiveRun:
         self.idle_since = 0.0
         self.lingers = False
         self.gone = False
+        self.span: Span | None = None
         self.fetching = 0
         """How often its stream is being read on."""
         self._inbox: dict[int, tuple[Event, int, bool]] = {}
@@ -243,7 +245,7 @@ class ActiveRun:
                 if note.queue is None:
                     self._start(note)
                 else:
-                    out.put_ready(note, step)
+                    out.put_ready(note, step, self.span.traceparent if self.span is not None else None)
             case EndStep(call):
                 if (step_note := self.notes.steps.pop(call, None)) and not self._has_result(call):
                     out.add(run.StepCancelled(call=call), urgent=False)
@@ -350,6 +352,9 @@ class ActiveRun:
     def drop(self) -> None:
         """Leave memory, without a trace."""
         self.gone = True
+        if self.span is not None:
+            self.span.end()
+            self.span = None
         self._stop()
 
     def _stop(self) -> None:

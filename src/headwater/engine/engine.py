@@ -51,6 +51,7 @@ from headwater.log.ownership import Taken
 from headwater.log.write import Write
 from headwater.runs import events as run
 from headwater.runs import rows
+from headwater.telemetry import tracing
 from headwater.workflows.execution import Execution
 
 LOGGER: Final = logging.getLogger("headwater.engine")
@@ -190,12 +191,15 @@ class Engine:
     def _execution(self, workflow: Workflow[..., Any], stream: Stream) -> Execution:
         return Execution(workflow, stream.id, stream.tenant, self._random)
 
-    def begin(self, stream: Stream, created: run.RunCreated, recorded_us: int) -> None:
+    def begin(
+        self, stream: Stream, created: run.RunCreated, recorded_us: int, traceparent: str | None = None
+    ) -> None:
         """Take up a run that this process has created as its own."""
         if (stream.tenant, stream.id) in self.runs:
             return  # it was woken before we heard of it, and claimed anew
         workflow = self._labels[rows.label_of(created.workflow, created.workflow_version)]
         active = ActiveRun(self, stream, self._execution(workflow, stream), 1, 0)
+        active.span = _span(active, traceparent)
         self.runs[stream.tenant, stream.id] = active
         asyncio.get_running_loop().call_soon(active.begin, created, recorded_us)
 
@@ -332,6 +336,7 @@ class Engine:
         execution = self._execution(workflow, stream)
         active = ActiveRun(self, stream, execution, claimed.epoch, claimed.wakes)
         active.suspect = claimed.trial > 0
+        active.span = _span(active, history[0].traceparent)
         self.runs[stream.tenant, stream.id] = active
 
         def begin() -> None:
@@ -471,6 +476,12 @@ class Engine:
 
     def has_ended(self, active: ActiveRun, event: Event) -> None:
         self.runs.pop((active.stream.tenant, active.run_id), None)
+        if active.span is not None:
+            active.span.say(headwater_ended=type_name(type(event)))
+            active.span.end(
+                type_name(type(event)) if isinstance(event, run.RunFailed | run.RunHeld) else None
+            )
+            active.span = None
         self.counts.ended.add(active.execution.workflow.name, type_name(type(event)).removeprefix("run_"))
         if self._ended is not None:
             self._ended(active.stream.tenant, active.run_id, event)
@@ -542,3 +553,18 @@ def _queues_of(app: Headwater, options: EngineOptions) -> dict[str, int]:
         return dict(options.queues)
     declared = {step.options.queue for step in app.steps.values()}
     return dict.fromkeys(sorted(queue for queue in declared if queue), options.concurrency)
+
+
+def _span(active: ActiveRun, traceparent: str | None) -> tracing.Span | None:
+    """A span for the run while it is in memory, below what has started it; None while traces are off."""
+    if not tracing.is_on():
+        return None
+    stream, workflow = active.stream, active.execution.workflow
+    return tracing.begin(
+        f"run {workflow.name}",
+        traceparent,
+        kind="consumer",
+        headwater_run=stream.id,
+        headwater_tenant=stream.tenant,
+        headwater_workflow=f"{workflow.name}@{workflow.version}",
+    )

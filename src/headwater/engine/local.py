@@ -90,4 +90,5 @@ def _context(active: ActiveRun, note: StepNote, step: Step[..., Any]) -> StepCon
         step=step.name,
         attempt=note.attempts,
         key=f"{tenant}/{run_id}/{note.call}",
+        traceparent=active.span.traceparent if active.span is not None else None,
     )

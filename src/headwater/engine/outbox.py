@@ -67,10 +67,12 @@ class Outbox:
 
     # Steps in queues
 
-    def put_ready(self, note: StepNote, step: Step[..., Any]) -> None:
+    def put_ready(self, note: StepNote, step: Step[..., Any], traceparent: str | None = None) -> None:
         key = rows.ready_key(self.stream.id, note.call)
         self.queues = True
-        data = ready_data(self.stream.id, note.call, step.name, note.input, action=note.action)
+        data = ready_data(
+            self.stream.id, note.call, step.name, note.input, action=note.action, trace=traceparent
+        )
         self._rows[f"ready/{key}"] = PutReady(note.queue or "", key, data, step.options.priority)
 
     def revoke(self, note: StepNote) -> None:
@@ -214,12 +216,21 @@ class Outbox:
 
 
 def ready_data(
-    run_id: str, call: int, name: str, given: Any, failures: int = 0, *, action: str | None = None
+    run_id: str,
+    call: int,
+    name: str,
+    given: Any,
+    failures: int = 0,
+    *,
+    action: str | None = None,
+    trace: str | None = None,
 ) -> bytes:
     """What a worker must know to execute a step; a large input is read from the run's stream."""
     said = {"run": run_id, "call": call, "name": name, "input": given, "failures": failures}
     if action is not None:
         said["action"] = action
+    if trace is not None:
+        said["traceparent"] = trace
     data = encode_json(said, f"step {name!r}")
     if len(data) > _INLINE:
         del said["input"]

@@ -176,6 +176,7 @@ class QueuedSteps:
             step=step.name,
             attempt=row.claim,
             key=f"{row.tenant}/{job['run']}/{job['call']}",
+            traceparent=job.get("traceparent"),
         )
         return await self._runner.attempt(step, job["input"], context)
 

@@ -24,6 +24,7 @@ from headwater.engine.counting import Counts
 from headwater.errors import FatalError, PayloadRefused, RetryableError, StepError, StepInterrupted
 from headwater.events.clock import from_us
 from headwater.runs import events as run
+from headwater.telemetry import tracing
 from headwater.workflows.failures import describe
 
 StepEnd = run.StepCompleted | run.StepFailed
@@ -47,7 +48,21 @@ class StepRunner:
     ) -> run.StepCompleted | Exception:
         """Execute the body once. What it gives or raises is a value here; only cancellation goes through."""
         began = perf_counter()
+        span = (
+            tracing.begin(
+                f"step {step.name}",
+                context.traceparent,
+                current=True,
+                headwater_run=context.run,
+                headwater_tenant=context.tenant,
+                headwater_attempt=context.attempt,
+            )
+            if tracing.is_on()
+            else None
+        )
         ended = await self._attempt(step, plain, context)
+        if span is not None:
+            span.end(None if isinstance(ended, run.StepCompleted) else str(ended))
         self._counts.seconds.observe(perf_counter() - began, step.name)
         self._counts.attempts.add(
             step.name, "completed" if isinstance(ended, run.StepCompleted) else "failed"

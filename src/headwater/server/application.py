@@ -34,6 +34,7 @@ from headwater.server.routes import (
     tenants,
 )
 from headwater.server.serving import Server
+from headwater.server.traced import Traced
 from headwater.server.wire import ProblemShown
 
 API = "/api/v1"
@@ -49,7 +50,7 @@ def create_server(app: Headwater, log: Log, options: ServerOptions | None = None
     server = Server(app, log, options or ServerOptions())
     api = create_api(server)
     quick = Quick(api, {("POST", f"{API}/runs"): starting.Starting(server).quickly})
-    return Guard(quick, server.options), server
+    return Guard(Traced(quick), server.options), server
 
 
 def create_api(server: Server) -> FastAPI:

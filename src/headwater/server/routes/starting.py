@@ -23,6 +23,7 @@ from headwater.server.problems import Problem
 from headwater.server.routes.parameters import MOST_KEY, IdempotencyKey
 from headwater.server.serving import Server
 from headwater.server.wire import NewRunAsked, NewRunsAsked, RunsStarted, RunStarted
+from headwater.telemetry import tracing
 
 MOST_TRACE = 200
 Traceparent = Annotated[str | None, Header(max_length=MOST_TRACE)]
@@ -37,13 +38,14 @@ class Starting:
 
     async def start(self, asked: NewRunAsked, who: Who, key: str | None, trace: str | None) -> Response:
         """Start one run."""
-        new = self._new(asked, who, key, trace)
+        new = self._new(asked, who, key, tracing.current() or trace)
         [made] = await self._create([new], key if asked.id is None else None)
         return answer(_started(made), 201 if made.new else 200)
 
     async def start_all(self, asked: NewRunsAsked, who: Who, key: str | None, trace: str | None) -> Response:
         """Start many."""
         keys = [None if key is None else f"{key}/{number}" for number in range(len(asked.runs))]
+        trace = tracing.current() or trace
         news = [self._new(one, who, of, trace) for one, of in zip(asked.runs, keys, strict=True)]
         made = await self._create(news, key)
         return answer(RunsStarted(runs=[_started(one) for one in made]), 201)
