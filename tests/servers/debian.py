@@ -3,6 +3,7 @@
 A package is unpacked (not installed) into `.cache`, with the shared libraries that the machine lacks.
 """
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -19,8 +20,11 @@ def find_program(path: str, *packages: str) -> tuple[Path, tuple[str | Path, ...
     if installed := shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin"):
         return Path(installed), ()
     folder = CACHE / name
-    if not (folder / "complete").exists():
-        _unpack_all(folder, packages)
+    CACHE.mkdir(exist_ok=True)
+    with (CACHE / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # tests run side by side
+        if not (folder / "complete").exists():
+            _unpack_all(folder, packages)
     tree = runnable(folder, path, ["usr"])
     libraries = sorted({str(library.parent) for library in tree.glob("usr/lib/**/*.so*")})
     return tree / path, ("env", f"LD_LIBRARY_PATH={':'.join(libraries)}")

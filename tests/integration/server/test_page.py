@@ -14,6 +14,8 @@ from tests.integration.server.listening import Place, serving
 from tests.integration.server.shop import app
 from tests.servers.chromium import chromium
 
+pytestmark = pytest.mark.timeout(300)  # the first may have to fetch the browser
+
 EVIL = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>"
 PICTURES = os.environ.get("HEADWATER_TEST_PICTURES")
 """A folder in which to put what the page looks like."""
