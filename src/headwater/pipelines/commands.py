@@ -50,6 +50,7 @@ from headwater.pipelines.events import (
     command_stream,
     register_command_events,
 )
+from headwater.pipelines.turns import Turns
 
 S = TypeVar("S")
 C = TypeVar("C", bound="Command")
@@ -108,9 +109,11 @@ class Commander(Generic[S]):
         aggregate_type: str,
         aggregates: Aggregates[S],
         handlers: Sequence[CommandHandler[S]],
+        turns: Turns,
     ) -> None:
         register_command_events(log.registry)
         self._log, self._pipeline, self._type, self._aggregates = log, pipeline, aggregate_type, aggregates
+        self._turns = turns
         self._handlers = {handler.name: handler for handler in handlers}
 
     async def handle(
@@ -122,10 +125,15 @@ class Commander(Generic[S]):
         note_refusal: bool = False,
     ) -> Handled:
         """Handle a command now. `rows` go with its marker; with `note_refusal`, what its handler raises is one."""
-        handler = self.handler_of(asked.command)
         stream = Stream(self._type, check_id("aggregate id", asked.aggregate), asked.tenant)
+        async with self._turns.at(stream):
+            return await self._decide(asked, stream, actor, rows, note_refusal=note_refusal)
+
+    async def _decide(
+        self, asked: Asked, stream: Stream, actor: str | None, rows: Sequence[SideRow], *, note_refusal: bool
+    ) -> Handled:
+        handler, digest = self.handler_of(asked.command), digest_of(asked)
         marks = command_stream(self._pipeline, asked.aggregate, asked.tenant)
-        digest = digest_of(asked)
         for attempt in range(_CONFLICTS):
             if (known := await self.known(asked, digest, tell_refusal=not note_refusal)) is not None:
                 return known

@@ -7,6 +7,9 @@ was handled otherwise is cleared when nothing waits. Two who hold tokens of one 
 command: one marker is written, the other looks again. So the order holds whatever they do, no accepted command is lost,
 and none is handled twice. A worker that dies leaves its tokens claimed; they are freed with its lease.
 
+In one worker the tokens of an aggregate stand in a line, so that it does not contend with itself; lines of several
+aggregates go side by side, and each reads its aggregate's backlog on from where it was.
+
 An acceptance has the id of its pipeline, tenant and key, so a key cannot be accepted for two aggregates: their tokens
 are ready rows of that key, and the second would take the first one's place. A waiting command whose key was used at
 once, for another command, is passed over and settled like one that was handled.
@@ -23,11 +26,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, Final
 from uuid import uuid4
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from headwater.errors import (
     CommandUnknown,
@@ -37,19 +42,18 @@ from headwater.errors import (
     LogClosed,
     RowGone,
 )
-from headwater.events.envelope import NewEvent, Recorded, Stream
+from headwater.events.envelope import NewEvent, Stream
 from headwater.events.ids import derived_id
 from headwater.log.log import Log
 from headwater.log.ownership import TakenReady, WorkerRow
 from headwater.log.side import ClearReady, PutReady
-from headwater.log.snapshots import Fold, Folder
+from headwater.log.snapshots import Folder
 from headwater.log.write import Write
+from headwater.pipelines.backlog import Backlog
 from headwater.pipelines.commands import Asked, Command, Commander, digest_of
 from headwater.pipelines.events import (
     STREAM_TYPE,
     CommandAccepted,
-    CommandHandled,
-    CommandRefused,
     CommandsSettled,
     command_stream,
     register_command_events,
@@ -59,7 +63,9 @@ LOGGER: Final = logging.getLogger("headwater.pipelines")
 _POLL: Final = 0.25
 _LEASE: Final = 10.0
 _AT_ONCE: Final = 16
-_MOST_PAUSING: Final = 1000
+_CLAIMED: Final = 128
+_PAUSING: Final = 1000
+_BREATH: Final = 0.01
 _LONGEST: Final = 2.0
 
 
@@ -95,8 +101,10 @@ class Dispatcher:
         self._name = f"commands-{pipeline}"
         self._folder = Folder(log)
         self._holder = ""
+        self._lines: dict[tuple[str, str], deque[TakenReady]] = {}
+        self._pausing: set[tuple[str, str]] = set()
+        self._freed, self._gate = asyncio.Event(), asyncio.Semaphore(_AT_ONCE)
         self._busy: set[asyncio.Task[None]] = set()
-        self._pausing: set[str] = set()
         self._tasks: list[asyncio.Task[None]] = []
         self.progress: dict[str, float] = {}
         self.failing: dict[str, str] = {}
@@ -116,6 +124,7 @@ class Dispatcher:
         await asyncio.gather(*tasks, return_exceptions=True)
         with suppress(HeadwaterError):
             await self._log.backend.sweep(left=[self._holder])
+        await self._folder.settled()
         self.progress.clear()
 
     async def _enrol(self) -> None:
@@ -152,62 +161,80 @@ class Dispatcher:
                 self._went()
 
     async def _round(self) -> None:
-        room = _AT_ONCE - len(self._busy) + min(len(self._pausing), _MOST_PAUSING)
+        self._freed.clear()
         seen = (await self._log.head()).position
-        wanted = {queue_of(self._pipeline): room} if room else {}
-        taken = await self._log.backend.take_ready(self._holder, wanted)
+        claimed = sum(len(line) for line in self._lines.values())
+        pausing = sum(len(self._lines[place]) for place in self._pausing)
+        room = _CLAIMED - claimed + min(pausing, _PAUSING)
+        taken: Sequence[TakenReady] = ()
+        if room > 0:
+            taken = await self._log.backend.take_ready(self._holder, {queue_of(self._pipeline): room})
         for row in taken:
-            task = asyncio.create_task(self._handle(row), name=f"headwater-{self._name}-{row.key}")
-            self._busy.add(task)
-            task.add_done_callback(self._busy.discard)
-        if self._busy:
-            await asyncio.wait(self._busy, timeout=_POLL, return_when=asyncio.FIRST_COMPLETED)
-        elif not taken:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_POLL):
+            self._begin(row)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_POLL):
+                if room <= 0:
+                    await self._freed.wait()
+                elif not taken:
                     await self._log.beyond(seen)
+        await asyncio.sleep(_BREATH)  # what is handled here makes the log go on, too
 
-    async def _handle(self, row: TakenReady) -> None:
-        """Handle what waits for one aggregate, however often that fails; it takes nobody's place while it pauses."""
-        pause, place = 0.05, f"{self._name}/{row.tenant}/{row.key}"
-        while True:
-            try:
-                await self._settle(row)
-                self.failing.pop(place, None)
-                return
-            except LogClosed:
-                return
-            except Exception as error:
-                self.failing[place] = str(error) or type(error).__name__
-                known = isinstance(error, HeadwaterError)
-                LOGGER.warning(
-                    "Command %s of %s is tried again: %s", row.key, self._pipeline, error, exc_info=not known
-                )
-                self._pausing.add(place)
+    def _begin(self, row: TakenReady) -> None:
+        """A token joins the line of its aggregate."""
+        place = (row.tenant, row.data.decode())
+        if place in self._lines:
+            self._lines[place].append(row)
+            return
+        self._lines[place] = deque([row])
+        task = asyncio.create_task(self._handle(place), name=f"headwater-{self._name}-{place[1]}")
+        self._busy.add(task)
+        task.add_done_callback(self._busy.discard)
+
+    async def _handle(self, place: tuple[str, str]) -> None:
+        """Handle what waits for one aggregate, however often that fails; it takes nobody's room while it pauses."""
+        tenant, aggregate = place
+        line, pause, what = self._lines[place], 0.05, f"{self._name}/{tenant}/{aggregate}"
+        backlog = Backlog(self._log, self._folder, command_stream(self._pipeline, aggregate, tenant))
+        try:
+            while line:
                 try:
+                    async with self._gate:
+                        await self._settle(line[0], backlog)
+                except LogClosed:
+                    return
+                except Exception as error:
+                    self.failing[what] = str(error) or type(error).__name__
+                    known = isinstance(error, HeadwaterError)
+                    LOGGER.warning("A command of %s is tried again: %s", what, error, exc_info=not known)
+                    self._pausing.add(place)
+                    self._freed.set()
                     await asyncio.sleep(pause)
-                finally:
                     self._pausing.discard(place)
-                pause = min(pause * 2, _LONGEST)
+                    pause = min(pause * 2, _LONGEST)
+                else:
+                    line.popleft()
+                    self._freed.set()
+                    pause = 0.05
+                    self.failing.pop(what, None)
+        finally:
+            self._pausing.discard(place)
+            self.failing.pop(what, None)
+            del self._lines[place]
 
-    async def _settle(self, row: TakenReady) -> None:
-        aggregate = row.data.decode()
-        stream = command_stream(self._pipeline, aggregate, row.tenant)
+    async def _settle(self, row: TakenReady, backlog: Backlog) -> None:
+        """Handle one command, and clear a token with it."""
         clear = ClearReady(row.queue, row.key, claim=row.claim)
         otherwise: set[str] = set()
         with suppress(RowGone):  # the claim was lost: the token is another's
-            while True:
-                waiting = (await self._folder.state(stream, WAITING)).state
-                oldest = next((one for key, one in waiting.items() if key not in otherwise), None)
-                if oldest is None:
-                    settled = CommandsSettled(keys=tuple(key for key in waiting if key in otherwise))
-                    await self._log.append(Write(stream, [settled], rows=[clear]))
-                    return
-                asked = Asked(aggregate, self._command_of(oldest), oldest.key, row.tenant)
+            while (oldest := await backlog.oldest(otherwise)) is not None:
+                asked = Asked(row.data.decode(), self._command_of(oldest), oldest.key, row.tenant)
                 with suppress(IdempotencyKeyReused):  # another command was handled directly under its key
                     if (await self._commander.handle(asked, rows=[clear], note_refusal=True)).new:
                         return
                 otherwise.add(oldest.key)
+            settled = CommandsSettled(keys=tuple(key for key in backlog.keys if key in otherwise))
+            stream = command_stream(self._pipeline, row.data.decode(), row.tenant)
+            await self._log.append(Write(stream, [settled], rows=[clear]))
 
     def _command_of(self, accepted: CommandAccepted) -> Command:
         try:
@@ -216,21 +243,3 @@ class Dispatcher:
             raise CommandUnknown(
                 self._pipeline, f"{accepted.command} as it was accepted ({error})", []
             ) from None
-
-
-def _wait(waiting: dict[str, CommandAccepted], recorded: Recorded) -> dict[str, CommandAccepted]:
-    """The commands that wait, by key, the oldest first."""
-    match recorded.event:
-        case CommandAccepted() as event:
-            return {**waiting, event.key: event}
-        case CommandHandled(key=key) | CommandRefused(key=key):
-            return {other: event for other, event in waiting.items() if other != key}
-        case CommandsSettled(keys=keys):
-            return {key: event for key, event in waiting.items() if key not in keys}
-        case _:
-            return waiting
-
-
-WAITING: Final = Fold(
-    "commands", TypeAdapter(dict[str, CommandAccepted]), dict[str, CommandAccepted](), _wait
-)

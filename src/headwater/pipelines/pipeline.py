@@ -20,6 +20,7 @@ from headwater.pipelines.dispatch import Dispatcher
 from headwater.pipelines.event_stream import EventStream
 from headwater.pipelines.reactors import Reacting, Reactor
 from headwater.pipelines.service import PipelineService
+from headwater.pipelines.turns import Turns
 from headwater.projections.open import store_for
 from headwater.projections.projection import Projection, by_stream
 from headwater.projections.stores import Store
@@ -78,6 +79,7 @@ class Pipeline(Generic[E, S]):
             store=store,
         )
         self.projections: tuple[Projection[Any], ...] = (self.projection, *projections)
+        self._turns = Turns()
         self.log_of: Callable[[], Log] | None = None
         """Where the app's log is found; set when the pipeline is registered with an app."""
 
@@ -101,7 +103,7 @@ class Pipeline(Generic[E, S]):
 
     def commander(self, log: Log) -> Commander[S]:
         aggregates = Aggregates(log, self.projection)
-        return Commander(log, self.name, self.aggregate_type, aggregates, self.commands)
+        return Commander(log, self.name, self.aggregate_type, aggregates, self.commands, self._turns)
 
     def parts(self, log: Log) -> list[Part]:
         """What a worker does for it, beside its projections."""

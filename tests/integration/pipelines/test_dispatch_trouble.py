@@ -9,6 +9,7 @@ import pytest
 
 from headwater.errors import CommandFailed, IdempotencyKeyReused
 from headwater.log.log import Log
+from headwater.log.port import Page, Query
 from headwater.pipelines import Pipeline
 from headwater.pipelines.dispatch import Dispatcher, queue_of
 from headwater.testing.contract import Site
@@ -92,3 +93,26 @@ async def test_accounts_that_cannot_be_folded_wait_and_keep_no_other(log: Log) -
     await mended.stop()
     assert mended.failing == {}
     assert [(await service.fetch(f"bad{n}")).state.cents for n in range(20)] == [14] * 20
+
+
+async def test_a_long_backlog_of_one_account_is_handled_as_fast_as_a_short_one(
+    log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service, reads = accounts().on(log), 0
+    backlog = 300
+    await asyncio.gather(*[service.send("a", Pay(cents=1), key=f"k{n}") for n in range(backlog)])
+    worker = worker_of(accounts(), log)
+    original = log.backend.read
+
+    async def counted(query: Query) -> Page:
+        nonlocal reads
+        page = await original(query)
+        reads += len(page.rows)
+        return page
+
+    monkeypatch.setattr(log.backend, "read", counted)
+    await worker.start()
+    await settled(log)
+    await worker.stop()
+    assert (await service.fetch("a")) == (Balance(cents=backlog), backlog)
+    assert reads < 40 * backlog
