@@ -28,6 +28,7 @@ class Mode(StrEnum):
 class Work(StrEnum):
     LOG = "log"
     RUNS = "runs"
+    PROJECTIONS = "projections"
 
 
 class Storage(StrEnum):
@@ -52,7 +53,10 @@ def simulate(
     start: Annotated[int, typer.Option("--start", help="The first seed.")] = 0,
     mode: Annotated[Mode | None, typer.Option("--mode", help="One mode only.", show_default=False)] = None,
     workload: Annotated[
-        Work, typer.Option("--workload", help="What is done there: the log alone, or runs of workflows.")
+        Work,
+        typer.Option(
+            "--workload", help="What is done there: the log alone, runs of workflows, or projections."
+        ),
     ] = Work.LOG,
     storage: Annotated[Storage, typer.Option("--storage", help="Where the log lies.")] = Storage.MEMORY,
     url: Annotated[

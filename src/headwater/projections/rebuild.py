@@ -143,7 +143,8 @@ async def _caught_up(
     live = await live_of(store, folding.projection)
     if folding.at is None or folding.at.position < max(live.position, goal):
         return None
-    return await _compare(store, live, folding.at)
+    compared = await _compare(store, live, folding.at)
+    return compared if (await live_of(store, folding.projection)).generation == live.generation else None
 
 
 async def _compare(store: Store, live: Checkpoint, built: Checkpoint) -> Compared:

@@ -10,8 +10,9 @@ from headwater.errors import Parked
 from headwater.events.envelope import Stream
 from headwater.log.log import Log
 from headwater.log.snapshots import Fold, Folder
+from headwater.projections.current import in_use, state_in_use
 from headwater.projections.projection import Projection
-from headwater.projections.stores import Checkpoint, Key, StateRow, Store
+from headwater.projections.stores import Key, StateRow, Store
 
 S = TypeVar("S")
 _SOONEST: Final = 0.002
@@ -30,8 +31,7 @@ class States(Generic[S]):
 
     async def state(self, key: str, *, tenant: str = "default") -> S:
         """The state now: as far as the projection is. A key without events has the initial state."""
-        live = await self._live()
-        row = None if live is None else await self._row(live, Key(tenant, key))
+        row = await self._row(Key(tenant, key))
         if row is None or row.state is None:
             return self._projection.initial
         return self._projection.decode(row.state)
@@ -40,7 +40,7 @@ class States(Generic[S]):
         """Return when the states hold every event up to a position; `Parked` if one (this one) cannot come there."""
         pause = _SOONEST
         while True:
-            live = await self._live()
+            live = await in_use(self._store, self._projection.name)
             if live is not None and live.position >= position:
                 break
             await asyncio.sleep(pause)
@@ -48,7 +48,7 @@ class States(Generic[S]):
         if key is None:
             rows = await self._store.parked(live.name, live.generation, limit=_MANY)
         else:
-            row = await self._row(live, Key(tenant, key))
+            row = await self._row(Key(tenant, key))
             rows = [] if row is None else [row]
         for row in rows:
             if row.parked and row.parked <= position:
@@ -74,11 +74,8 @@ class States(Generic[S]):
                     state = projection.fold(state, recorded.event)
         return state
 
-    async def _live(self) -> Checkpoint | None:
-        return next((at for at in await self._store.checkpoints(self._projection.name) if at.live), None)
-
-    async def _row(self, live: Checkpoint, key: Key) -> StateRow | None:
-        return (await self._store.load(live.name, live.generation, [key])).get(key)
+    async def _row(self, key: Key) -> StateRow | None:
+        return await state_in_use(self._store, self._projection.name, key)
 
     def _fold(self) -> Fold[S]:
         projection = self._projection

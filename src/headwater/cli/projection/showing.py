@@ -13,6 +13,7 @@ from headwater.cli.exits import NotThere
 from headwater.cli.output import OUT, Colour, plain, say, say_json
 from headwater.cli.projection.arguments import App, Name, OneKey, store_of, unknown
 from headwater.cli.session import Json, Session, Url, run
+from headwater.projections.current import in_use, state_in_use
 from headwater.projections.open import store_for
 from headwater.projections.stores import Key, StateRow
 from headwater.projections.summary import COUNTED, Summary, as_fields, summaries
@@ -85,12 +86,12 @@ async def _show(
     async with session.opened() as log:
         store = store_of(log, app, name)
         found = await summaries(log, store, name)
-        live = next((at for at in await store.checkpoints(name) if at.live), None)
+        live = await in_use(store, name)
         if not found or live is None:
             raise unknown(name)
         if key is None:
             return found[0], await store.parked(name, live.generation, limit=COUNTED)
-        row = (await store.load(name, live.generation, [Key(tenant, key)])).get(Key(tenant, key))
+        row = await state_in_use(store, name, Key(tenant, key))
         if row is None:
             raise NotThere(f"Projection {name!r} has no state of key {key!r} of tenant {tenant!r}.")
         return found[0], [row]

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 
 from headwater.errors import ProjectionUnknown
+from headwater.projections.current import in_use, state_in_use
 from headwater.projections.open import store_for
 from headwater.projections.projection import Projection
 from headwater.projections.stores import Key, Store
@@ -66,10 +67,9 @@ def routes(server: Server) -> APIRouter:
     async def get_state(name: str, key: str, tenant: str = reads) -> Response:
         """A state, as far as the projection is."""
         store = store_of(server, name)
-        live = next((at for at in await store.checkpoints(name) if at.live), None)
-        if live is None:
+        if await in_use(store, name) is None:
             raise ProjectionUnknown(name)
-        row = (await store.load(name, live.generation, [Key(tenant, key)])).get(Key(tenant, key))
+        row = await state_in_use(store, name, Key(tenant, key))
         if row is None or row.state is None:
             raise Problem(404, "state_not_found", f"Projection {name!r} has no state of key {key!r}.")
         state = json.loads(row.state)

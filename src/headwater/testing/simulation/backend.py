@@ -117,7 +117,7 @@ class SimulatedBackend:
         return await self._answer("claimed", lambda: self.inner.claim(tenant, keys, holder))
 
     async def release(self, tenant: str, key: str, epoch: int, wakes: int) -> bool:
-        return await self._ask(lambda: self.inner.release(tenant, key, epoch, wakes))
+        return await self.ask(lambda: self.inner.release(tenant, key, epoch, wakes))
 
     async def enrol(self, worker: WorkerRow) -> None:
         await self._answer("enrolled", lambda: self.inner.enrol(worker))
@@ -140,14 +140,14 @@ class SimulatedBackend:
         return await self._answer("took", lambda: self.inner.take_ready(holder, wanted))
 
     async def put_blobs(self, tenant: str, blobs: Sequence[tuple[bytes, bytes]]) -> None:
-        await self._ask(lambda: self.inner.put_blobs(tenant, blobs))
+        await self.ask(lambda: self.inner.put_blobs(tenant, blobs))
 
     async def save_snapshot(self, row: SnapshotRow, keep: int) -> None:
-        await self._ask(lambda: self.inner.save_snapshot(row, keep))
+        await self.ask(lambda: self.inner.save_snapshot(row, keep))
 
     @asynccontextmanager
     async def transaction(self) -> AsyncGenerator[Transaction]:
-        await self._ask(self.inner.now_us)
+        await self.ask(self.inner.now_us)
         async with self.inner.transaction() as transaction:
             yield transaction
 
@@ -162,33 +162,33 @@ class SimulatedBackend:
     # Reading
 
     async def now_us(self) -> int:
-        return await self._ask(self.inner.now_us)
+        return await self.ask(self.inner.now_us)
 
     async def read(self, query: Query) -> Page:
-        return await self._ask(lambda: self.inner.read(query))
+        return await self.ask(lambda: self.inner.read(query))
 
     async def read_streams(
         self, starts: Sequence[tuple[Stream, int]], limit: int
     ) -> Sequence[Sequence[StoredRow]]:
-        return await self._ask(lambda: self.inner.read_streams(starts, limit))
+        return await self.ask(lambda: self.inner.read_streams(starts, limit))
 
     async def tail(self, shard: int) -> Place:
-        return await self._ask(lambda: self.inner.tail(shard))
+        return await self.ask(lambda: self.inner.tail(shard))
 
     async def place(self, shard: int, position: int) -> Place | None:
-        return await self._ask(lambda: self.inner.place(shard, position))
+        return await self.ask(lambda: self.inner.place(shard, position))
 
     async def version(self, stream: Stream) -> int:
-        return await self._ask(lambda: self.inner.version(stream))
+        return await self.ask(lambda: self.inner.version(stream))
 
     async def find(self, tenant: str, ids: Sequence[UUID]) -> Sequence[StoredRow]:
-        return await self._ask(lambda: self.inner.find(tenant, ids))
+        return await self.ask(lambda: self.inner.find(tenant, ids))
 
     async def get_blobs(self, tenant: str, hashes: Sequence[bytes]) -> dict[bytes, bytes]:
-        return await self._ask(lambda: self.inner.get_blobs(tenant, hashes))
+        return await self.ask(lambda: self.inner.get_blobs(tenant, hashes))
 
     async def workers(self) -> Sequence[WorkerRow]:
-        return await self._ask(self.inner.workers)
+        return await self.ask(self.inner.workers)
 
     async def entries(
         self,
@@ -201,41 +201,51 @@ class SimulatedBackend:
         before: tuple[int, str] | None = None,
         limit: int = 100,
     ) -> Sequence[EntryRow]:
-        return await self._ask(
+        return await self.ask(
             lambda: self.inner.entries(
                 tenant, list, label=label, statuses=statuses, keys=keys, before=before, limit=limit
             )
         )
 
     async def keys(self, tenant: str, prefix: str = "", limit: int = 1000) -> Sequence[HeldKey]:
-        return await self._ask(lambda: self.inner.keys(tenant, prefix, limit))
+        return await self.ask(lambda: self.inner.keys(tenant, prefix, limit))
 
     async def fences(self, tenant: str, keys: Sequence[str]) -> Sequence[FenceRow]:
-        return await self._ask(lambda: self.inner.fences(tenant, keys))
+        return await self.ask(lambda: self.inner.fences(tenant, keys))
 
     async def due(self, tenant: str | None, limit: int = 1000, *, by_now: bool = True) -> Sequence[DueRow]:
-        return await self._ask(lambda: self.inner.due(tenant, limit, by_now=by_now))
+        return await self.ask(lambda: self.inner.due(tenant, limit, by_now=by_now))
 
     async def ready(self, tenant: str | None, queue: str, limit: int = 1000) -> Sequence[ReadyRow]:
-        return await self._ask(lambda: self.inner.ready(tenant, queue, limit))
+        return await self.ask(lambda: self.inner.ready(tenant, queue, limit))
 
     async def load_snapshot(
         self, stream: Stream, name: str, fold_version: int, to_version: int | None
     ) -> SnapshotRow | None:
-        return await self._ask(lambda: self.inner.load_snapshot(stream, name, fold_version, to_version))
+        return await self.ask(lambda: self.inner.load_snapshot(stream, name, fold_version, to_version))
 
     # Ways
 
     async def _answer(self, what: str, job: Job[T]) -> T:
         """Ask for a change whose answer may be lost though it was made."""
         fate = self._weather.next_fate()
-        answer = await self._ask(job)
+        answer = await self.ask(job)
         self._note(f"{what} {answer}")
         if fate:
             raise OutcomeUnknown
         return answer
 
-    async def _ask(self, job: Job[T]) -> T:
+    async def change(self, what: str, job: Job[T]) -> T:
+        """The same for what is kept beside the log."""
+        fate = self._weather.next_fate()
+        answer = await self.ask(job)
+        self._note(f"{what}{', and the answer is lost' if fate else ''}")
+        if fate:
+            raise OutcomeUnknown
+        return answer
+
+    async def ask(self, job: Job[T]) -> T:
+        """Ask for something that changes nothing."""
         if self._weather.has(Kind.UNAVAILABLE):
             await self._go_and_come_back()
             raise LogUnavailable

@@ -20,12 +20,23 @@ from headwater.testing.simulation.engine_mutants import ENGINE_MUTANTS
 from headwater.testing.simulation.faults import Fault, draw_faults
 from headwater.testing.simulation.log_workload import LogWorkload
 from headwater.testing.simulation.mutants import MUTANTS, Mutant
+from headwater.testing.simulation.projection_mutants import PROJECTION_MUTANTS
+from headwater.testing.simulation.projection_workload import ProjectionWorkload
 from headwater.testing.simulation.run_workload import RunWorkload
 from headwater.testing.simulation.workload import Workload
 from headwater.testing.simulation.world import Ended, Setup, Worked, World
 
 Workloads = Callable[[int], Workload]
-WORKLOADS: Final[Mapping[Worked, Workloads]] = {"log": LogWorkload, "runs": RunWorkload}
+WORKLOADS: Final[Mapping[Worked, Workloads]] = {
+    "log": LogWorkload,
+    "runs": RunWorkload,
+    "projections": ProjectionWorkload,
+}
+_BUGS: Final[Mapping[Worked, Mapping[str, Mutant]]] = {
+    "log": MUTANTS,
+    "runs": ENGINE_MUTANTS,
+    "projections": PROJECTION_MUTANTS,
+}
 _MOST_RUNS = 60
 _LINES = 24
 _STEPS = 8
@@ -98,7 +109,7 @@ def simulate(
 
 def mutants_of(workload: Worked) -> Mapping[str, Mutant]:
     """The bugs that a workload must find."""
-    return ENGINE_MUTANTS if workload == "runs" else MUTANTS
+    return _BUGS[workload]
 
 
 def plan(setup: Setup, workload: Workloads | None = None) -> list[Fault]:

@@ -1,0 +1,101 @@
+"""Bugs to plant into projections, to see whether their workload finds them (see `mutants`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from headwater.projections import rebuild
+from headwater.projections.folding import Folding
+from headwater.projections.memory import MemoryStore
+from headwater.projections.pages import Pages
+from headwater.projections.rebuild import Compared
+from headwater.projections.stores import StateRow
+from headwater.testing.simulation.mutants import Mutant, Patch
+
+
+def _checkpoint_first(_: Any) -> Callable[..., Any]:
+    async def mutated(folding: Any, position: int, rows: Sequence[StateRow]) -> None:
+        try:
+            folding.at = await folding._store.save(folding.at, position, [])
+            folding.at = await folding._store.save(folding.at, position, rows)
+        except BaseException:
+            folding._cache.clear()
+            folding.at = None
+            raise
+
+    return mutated
+
+
+def _begin_at_the_last_event(after: Any) -> Callable[..., Any]:
+    async def mutated(pages: Any, position: int) -> Any:
+        return await after(pages, max(0, position - 1))
+
+    return mutated
+
+
+def _forget_where_a_state_is(fold: Any) -> Callable[..., Any]:
+    def mutated(folding: Any, entry: Any, events: Any) -> Any:
+        entry.row = entry.row._replace(position=0)
+        return fold(folding, entry, events)
+
+    return mutated
+
+
+def _pass_the_parked(fold: Any) -> Callable[..., Any]:
+    def mutated(folding: Any, entry: Any, events: Any) -> Any:
+        entry.row = entry.row._replace(parked=0, error="")
+        return fold(folding, entry, events)
+
+    return mutated
+
+
+def _call_it_caught_up(_: Any) -> Callable[..., Any]:
+    async def mutated(_: Any, folding: Any, *__: Any) -> Compared:
+        await folding.step()
+        return Compared(0, (), "")
+
+    return mutated
+
+
+def _swap_what_is_behind(swap: Any) -> Callable[..., Any]:
+    async def mutated(store: Any, at: Any) -> bool:
+        live = store._live(at.name)
+        if live is not None:
+            live.at = live.at._replace(position=min(live.at.position, at.position))
+        return bool(await swap(store, at))
+
+    return mutated
+
+
+PROJECTION_MUTANTS: Mapping[str, Mutant] = {
+    mutant.name: mutant
+    for mutant in (
+        Mutant(
+            "checkpoint-before-state",
+            "the checkpoint moves in a transaction before that of the states",
+            (Patch(Folding, "_save", _checkpoint_first),),
+        ),
+        Mutant(
+            "applied-twice",
+            "a page begins with the event that was folded last, and no state knows where it is",
+            (
+                Patch(Pages, "after", _begin_at_the_last_event),
+                Patch(Folding, "_fold", _forget_where_a_state_is),
+            ),
+        ),
+        Mutant(
+            "parked-key-overtaken",
+            "later events of a key are folded past the one that it is parked at",
+            (Patch(Folding, "_fold", _pass_the_parked),),
+        ),
+        Mutant(
+            "swap-before-caught-up",
+            "what was built is put into use while it is behind",
+            (
+                Patch(rebuild, "_caught_up", _call_it_caught_up),
+                Patch(MemoryStore, "swap", _swap_what_is_behind),
+            ),
+        ),
+    )
+}
