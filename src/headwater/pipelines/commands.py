@@ -42,7 +42,6 @@ from headwater.events.names import check_id, check_name
 from headwater.log.log import Log
 from headwater.log.side import SideRow
 from headwater.log.write import Write
-from headwater.pipelines.aggregates import Aggregates
 from headwater.pipelines.events import (
     STREAM_TYPE,
     CommandHandled,
@@ -51,6 +50,7 @@ from headwater.pipelines.events import (
     register_command_events,
 )
 from headwater.pipelines.turns import Turns
+from headwater.projections.states import States
 
 S = TypeVar("S")
 C = TypeVar("C", bound="Command")
@@ -107,12 +107,12 @@ class Commander(Generic[S]):
         log: Log,
         pipeline: str,
         aggregate_type: str,
-        aggregates: Aggregates[S],
+        states: States[S],
         handlers: Sequence[CommandHandler[S]],
         turns: Turns,
     ) -> None:
         register_command_events(log.registry)
-        self._log, self._pipeline, self._type, self._aggregates = log, pipeline, aggregate_type, aggregates
+        self._log, self._pipeline, self._type, self._states = log, pipeline, aggregate_type, states
         self._turns = turns
         self._handlers = {handler.name: handler for handler in handlers}
 
@@ -137,7 +137,7 @@ class Commander(Generic[S]):
         for attempt in range(_CONFLICTS):
             if (known := await self.known(asked, digest, tell_refusal=not note_refusal)) is not None:
                 return known
-            state, version = await self._aggregates.state(stream)
+            state, version = await self._states.of_stream(stream)
             marker: CommandHandled | CommandRefused
             events: list[Event] = []
             try:

@@ -14,7 +14,6 @@ from headwater.events.envelope import Recorded
 from headwater.events.model import Event, type_name
 from headwater.events.names import check_name
 from headwater.log.log import Log
-from headwater.pipelines.aggregates import Aggregates
 from headwater.pipelines.commands import Commander, CommandHandler
 from headwater.pipelines.dispatch import Dispatcher
 from headwater.pipelines.event_stream import EventStream
@@ -23,6 +22,7 @@ from headwater.pipelines.service import PipelineService
 from headwater.pipelines.turns import Turns
 from headwater.projections.open import store_for
 from headwater.projections.projection import Projection, by_stream
+from headwater.projections.states import States
 from headwater.projections.stores import Store
 
 E = TypeVar("E", bound=Event)
@@ -102,8 +102,8 @@ class Pipeline(Generic[E, S]):
         return PipelineService(self, log, tenant)
 
     def commander(self, log: Log) -> Commander[S]:
-        aggregates = Aggregates(log, self.projection)
-        return Commander(log, self.name, self.aggregate_type, aggregates, self.commands, self._turns)
+        states = States(log, self.projection)
+        return Commander(log, self.name, self.aggregate_type, states, self.commands, self._turns)
 
     def parts(self, log: Log) -> list[Part]:
         """What a worker does for it, beside its projections."""

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from itertools import groupby
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from headwater.events.envelope import NewEvent, Stream
 from headwater.events.ids import derived_id
@@ -15,16 +15,18 @@ from headwater.log.log import Log
 from headwater.log.side import Fence
 from headwater.log.snapshots import Folded
 from headwater.log.write import ANY, Appended, Write
-from headwater.pipelines.aggregates import Aggregates
 from headwater.pipelines.commands import Asked, Command, Handled
 from headwater.pipelines.dispatch import accept
 from headwater.pipelines.event_stream import EventStream
-from headwater.projections.rebuild import rebuild
+from headwater.projections.rebuild import Compared, Went, live_of, rebuild
 from headwater.projections.states import States
+from headwater.projections.stores import FROM_START, Key
 
 if TYPE_CHECKING:
     from headwater.pipelines.pipeline import Pipeline
 
+_SOONEST: Final = 0.005
+_LATEST: Final = 0.1
 E = TypeVar("E", bound=Event)
 S = TypeVar("S")
 
@@ -34,7 +36,6 @@ class PipelineService(Generic[E, S]):
 
     def __init__(self, pipeline: Pipeline[E, S], log: Log, tenant: str = "default") -> None:
         self.pipeline, self.log, self.tenant = pipeline, log, tenant
-        self._aggregates = Aggregates(log, pipeline.projection)
         self._commander = pipeline.commander(log)
         self.states: States[S] = States(log, pipeline.projection)
 
@@ -70,7 +71,7 @@ class PipelineService(Generic[E, S]):
         self, aggregate: str, *, version: int | None = None, at: datetime | None = None
     ) -> Folded[S]:
         """The state of an aggregate as the log has it: now, at a version, or as recorded by a time."""
-        return await self._aggregates.state(self.stream(aggregate), version=version, at=at)
+        return await self.states.of_stream(self.stream(aggregate), version=version, at=at)
 
     async def projected(self, aggregate: str, *, position: int | None = None) -> S:
         """The state as the projection has it; with a position, when it has come there."""
@@ -81,10 +82,32 @@ class PipelineService(Generic[E, S]):
 
     # Rebuilding
 
-    async def rebuild(self) -> None:
-        """Build all states of the pipeline's own projection anew, beside those in use, and put them in their place."""
+    async def rebuild(self, *aggregates: str) -> None:
+        """Have the states of these aggregates built anew by the worker that keeps them, and wait until they are.
+
+        Without any, all states of the pipeline's own projection are built here, beside those in use, and put in their
+        place.
+        """
         projection = self.pipeline.projection
-        await rebuild(self.log, projection, projection.store(self.log))
+        store = projection.store(self.log)
+        if not aggregates:
+            await rebuild(self.log, projection, store)
+            return
+        live = await live_of(store, projection)
+        keys = [Key(self.tenant, f"{self.pipeline.aggregate_type}/{aggregate}") for aggregate in aggregates]
+        for key in keys:
+            await store.request(projection.name, FROM_START, tenant=key.tenant, key=key.key)
+        pause = _SOONEST
+        while any(row.again for row in (await store.load(projection.name, live.generation, keys)).values()):
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.5, _LATEST)
+
+    async def rebuild_all(self, went: Went | None = None) -> dict[str, Compared]:
+        """Build the states of every projection of the pipeline anew: how they compare with those that were in use."""
+        return {
+            one.name: await rebuild(self.log, one, one.store(self.log), went=went)
+            for one in self.pipeline.projections
+        }
 
     # Commanding
 

@@ -6,10 +6,10 @@ import asyncio
 from datetime import datetime
 from typing import Final, Generic, TypeVar
 
-from headwater.errors import Parked
+from headwater.errors import NotSupported, Parked
 from headwater.events.envelope import Stream
 from headwater.log.log import Log
-from headwater.log.snapshots import Fold, Folder
+from headwater.log.snapshots import Fold, Folded, Folder
 from headwater.projections.current import in_use, state_in_use
 from headwater.projections.projection import Projection
 from headwater.projections.stores import Key, StateRow, Store
@@ -56,15 +56,31 @@ class States(Generic[S]):
 
     async def at_version(self, stream: Stream, version: int) -> S:
         """The fold of a stream up to a version, whatever the projection's key is."""
-        return (await self._folder.state(stream, self._fold(), to_version=version)).state
+        return (await self.of_stream(stream, version=version)).state
 
     async def at_time(self, stream: Stream, moment: datetime) -> S:
         """The fold of a stream up to a recorded time."""
-        return (await self._folder.state(stream, self._fold(), until=moment)).state
+        return (await self.of_stream(stream, at=moment)).state
+
+    async def of_stream(
+        self, stream: Stream, *, version: int | None = None, at: datetime | None = None
+    ) -> Folded[S]:
+        """The fold of a stream as the log has it, and the version that it is of: now, at a version, or at a time."""
+        projection = self._projection
+        if projection.whole is None:
+            return await self._folder.state(stream, self._fold(), to_version=version, until=at)
+        history = [one async for one in self._log.stream(stream, to_version=version, until=at)]
+        known = [one for one in history if one.type in projection.types]
+        state = projection.whole(known) if known else projection.initial
+        return Folded(state, history[-1].version if history else 0)
 
     async def key_at_time(self, key: str, moment: datetime, *, tenant: str = "default") -> S:
         """The state of any key at a recorded time: the log is read from its beginning."""
         projection, state = self._projection, self._projection.initial
+        if projection.whole is not None:
+            raise NotSupported(
+                f"Projection {projection.name!r} is made of whole streams: ask at_time for one."
+            )
         pages = self._log.pages(
             tenant=tenant, types=projection.types, stream_types=projection.stream_types, until=moment
         )
