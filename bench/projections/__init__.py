@@ -1,6 +1,6 @@
 """The benchmarks of projections; one module a group of cases."""
 
 from bench.harness import Case
-from bench.projections import fold
+from bench.projections import fold, hot, lag, rebuilding
 
-CASES: list[Case] = [*fold.CASES]
+CASES: list[Case] = [*fold.CASES, *rebuilding.CASES, *hot.CASES, *lag.CASES]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Literal
 from uuid import uuid4
 
 from pydantic import BaseModel
 
 from bench.orders import OrderPlaced, rows
 from bench.places import Places
-from headwater import Log, open_log
+from headwater import Event, Log, open_log
 from headwater.log.port import Restored
 from headwater.projections.folding import Folding
 from headwater.projections.projection import Projection
@@ -32,6 +33,13 @@ def bought(state: Bought, event: OrderPlaced) -> Bought:
     for line in event.lines:
         cents += line.quantity * line.cents
     return Bought(orders=state.orders + 1, cents=cents)
+
+
+class Sent(Event):
+    """When it was sent, by the machine's monotonic clock."""
+
+    type: Literal["sent"] = "sent"
+    at: int
 
 
 BOUGHT = Projection("bought", state=Bought, initial=Bought(), fold=bought, events=(OrderPlaced,))
