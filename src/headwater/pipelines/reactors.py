@@ -9,6 +9,9 @@ that fails is tried again after a pause that doubles; the aggregate's later even
 The lease is renewed while effects take their time; whoever lost it nevertheless saves nothing. Whether an aggregate
 waits is asked for those of a page, since only so many that wait are read at once.
 
+Events of others are passed without a write: the checkpoint follows when the log is quiet, and once a second. So a
+reactor with nothing to do costs those who append next to nothing.
+
 A rebuild of projections never touches a reactor: it has no states to rebuild, and what was done is done.
 """
 
@@ -37,6 +40,8 @@ from headwater.projections.stores import Checkpoint, Key, StateRow, Store
 
 LOGGER: Final = logging.getLogger("headwater.pipelines")
 _ROUND: Final = 1.0
+_QUIET: Final = 0.1
+_BREATH: Final = 0.01
 _PAGE: Final = 200
 _LONGEST: Final = 500
 
@@ -134,7 +139,8 @@ class Reacting:
                 self._went()
 
     async def _round(self) -> None:
-        """What is due of the parked, then the next page, then wait for more."""
+        """What is due of the parked, then the pages that come within a second; one checkpoint for all that passes."""
+        clock = asyncio.get_running_loop().time
         at = await self._store.take(self.name, 1, self._holder, self._lease_us)
         if at is None or at.paused:
             await asyncio.sleep(_ROUND / 2)
@@ -145,20 +151,47 @@ class Reacting:
         if due:
             async with self._held():
                 again = await asyncio.gather(*[self._again(row, at) for row in due])
-            at = await self._store.save(at, at.position, again)
-        page = await self._log.backend.read(
-            Query(after=at.position, limit=_PAGE, types=self._types, stream_types=(self._type,))
-        )
-        if page.seen > at.position:
-            async with self._held():
-                rows = await self._page(await self._log.fill(page.rows))
-            await self._store.save(at, page.seen, rows)
-            return
-        soonest = min((_Tries.of(row).due for row in parked if not row.again), default=None)
-        left = _ROUND if soonest is None else min(_ROUND, max(0.01, (soonest - now) / 1_000_000))
+            at = await self._save(at, at.position, again)
+        soonest = now if due else min((_Tries.of(row).due for row in parked), default=_NEVER)
+        until = clock() + min(_ROUND, self._lease_us / 3_000_000, (soonest - now) / 1_000_000)
+        seen, looked = at.position, False
+        while not looked or clock() < until:
+            looked = True
+            page = await self._log.backend.read(
+                Query(after=seen, limit=_PAGE, types=self._types, stream_types=(self._type,))
+            )
+            seen = max(seen, page.seen)
+            if page.rows:
+                async with self._held():
+                    failed = await self._page(await self._log.fill(page.rows))
+                at = await self._save(at, seen, failed)
+                if failed:
+                    return
+            self._went()
+            quiet = page.done and await self._quiet(seen, until if seen == at.position else clock() + _QUIET)
+            if quiet and seen > at.position:
+                at = await self._save(at, seen, [])
+        if seen > at.position:
+            await self._save(at, seen, [])
+
+    async def _quiet(self, seen: int, until: float) -> bool:
+        """Whether the log does not go on until then."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(left):
-                await self._log.beyond(at.position)
+            async with asyncio.timeout_at(until):
+                await self._log.beyond(seen)
+                await asyncio.sleep(_BREATH)  # where it is busy with other things, not for each of them
+                return False
+        return True
+
+    async def _save(self, at: Checkpoint, position: int, rows: Sequence[StateRow]) -> Checkpoint:
+        """Move the checkpoint. Where somebody has asked something meanwhile, it is still ours to move."""
+        try:
+            return await self._store.save(at, position, rows)
+        except CheckpointMoved:
+            now = await self._store.take(self.name, 1, self._holder, self._lease_us)
+            if now is None or now.position != at.position:
+                raise
+            return await self._store.save(now, position, rows)
 
     @asynccontextmanager
     async def _held(self) -> AsyncGenerator[None]:

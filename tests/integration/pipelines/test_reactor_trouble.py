@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Sequence
 
 import pytest
 
+from headwater.events.envelope import RawEvent, Stream
 from headwater.log.log import Log
+from headwater.log.write import Write
 from headwater.pipelines import Reaction, Reactor
 from headwater.pipelines.reactors import Reacting
 from headwater.projections.open import store_for
-from headwater.projections.stores import GO_ON, StateRow
+from headwater.projections.stores import GO_ON, Checkpoint, StateRow
 from headwater.testing.contract import Site
 from tests.integration.pipelines.accounts import Paid, accounts
 
@@ -77,3 +80,27 @@ async def test_a_failed_event_is_not_passed_over_however_many_have_failed(
         while sent != [1, 2]:
             await asyncio.sleep(0.02)
     await running.stop()
+
+
+async def test_a_reactor_passes_what_is_not_its_own_without_a_write_for_each(
+    log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def nothing(_: Paid, __: Reaction) -> None:
+        raise AssertionError("there is nothing to react to")
+
+    mail, store, saved = Reactor(name="mail", events=(Paid,), react=nothing), store_for(log), 0
+    save = store.save
+
+    async def counted(at: Checkpoint, position: int, rows: Sequence[StateRow]) -> Checkpoint:
+        nonlocal saved
+        saved += 1
+        return await save(at, position, rows)
+
+    monkeypatch.setattr(store, "save", counted)
+    running = Reacting(log, "accounts", "account", mail, store=store)
+    await running.start()
+    for n in range(300):
+        await log.append(Write(Stream("note", "n"), [RawEvent("noted", {"n": n})]))
+    await passed(log)
+    await running.stop()
+    assert saved < 30
