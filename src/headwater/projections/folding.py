@@ -62,6 +62,8 @@ class Folding(Generic[S]):
         self._pages = Pages(log.backend, Query(limit=batch, **self._filter()))
         self._cache: dict[Key, _Entry] = {}
         self.at: Checkpoint | None = None
+        self.seen = 0
+        """How far the log was read, which is where the checkpoint is or beyond."""
         for model in projection.events:
             log.registry.add(model)
 
@@ -70,6 +72,7 @@ class Folding(Generic[S]):
         at = await self._store.take(self.projection.name, generation, self._holder, self._lease_us)
         if at != self.at:
             self._cache.clear()
+            self.seen = 0
         self.at = at
         return at
 
@@ -80,11 +83,25 @@ class Folding(Generic[S]):
             await self._store.release(self.at.name, self.at.generation, self._holder)
             self.at = None
 
-    async def step(self) -> bool:
-        """Fold the next page; whether the log went on."""
-        page = await self._pages.after(self._needed().position)
-        if page.seen <= self._needed().position:
+    @property
+    def behind(self) -> bool:
+        """Whether the checkpoint has not followed yet over events of others."""
+        return self.at is not None and self.seen > self.at.position
+
+    async def settle(self) -> None:
+        """Have the checkpoint follow."""
+        if self.behind:
+            await self._save(self.seen, [])
+
+    async def step(self, *, lazily: bool = False) -> bool:
+        """Fold the next page; whether the log went on. `lazily`: pages without events of ours wait for `settle`."""
+        self.seen = max(self.seen, self._needed().position)
+        page = await self._pages.after(self.seen)
+        if page.seen <= self.seen:
             return False
+        self.seen = page.seen
+        if lazily and not page.rows:
+            return True
         groups = self._grouped(await self._log.fill(page.rows))
         entries = await self._entries(groups)
         if self.projection.whole is None:
@@ -213,7 +230,7 @@ class Folding(Generic[S]):
             self.at = await self._store.save(self._needed(), position, rows)
         except BaseException:
             self._cache.clear()
-            self.at = None
+            self.at, self.seen = None, 0
             raise
 
 

@@ -1,7 +1,8 @@
 """The projector: follows the log for every projection of an app.
 
 One task a projection. It takes the lease of the live generation, does again what was asked for, folds to the end of the
-log, and waits for more. Another worker that holds the lease is left alone; when it is gone, its lease passes. A
+log, and waits for more. Events of others are passed without a write: the checkpoint follows when the log is quiet, and
+once a second. Another worker that holds the lease is left alone; when it is gone, its lease passes. A
 projection whose `version` is newer than its live generation's is built anew beside it (see `rebuild`).
 """
 
@@ -23,6 +24,7 @@ from headwater.projections.stores import Store
 
 LOGGER: Final = logging.getLogger("headwater.projections")
 _ROUND: Final = 1.0
+_QUIET: Final = 0.1
 _LONGEST: Final = 2.0
 
 
@@ -132,11 +134,17 @@ class Projector:
         clock = asyncio.get_running_loop().time
         until = clock() + min(_ROUND, self._lease / 3)
         while clock() < until:
-            more = await folding.step()
-            position = folding.at.position if folding.at else at.position
-            self.positions[projection.name] = position
+            more = await folding.step(lazily=True)
+            self.positions[projection.name] = folding.seen
             self._went(name)
-            if not more:
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(max(0.0, until - clock())):
-                        await self._log.beyond(position)
+            if not more and await self._quiet(folding.seen, clock() + _QUIET if folding.behind else until):
+                await folding.settle()
+        await folding.settle()
+
+    async def _quiet(self, seen: int, until: float) -> bool:
+        """Whether the log does not go on until then."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(until):
+                await self._log.beyond(seen)
+                return False
+        return True
