@@ -11,7 +11,7 @@ WORKERS := -n $(shell n=$$(nproc 2>/dev/null || echo 2); [ $$n -lt 4 ] && echo $
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo log-demo test check chaos format bench bench-workflows test-newest lock clean
+.PHONY: help setup run demo log-demo test full check chaos format bench bench-workflows test-newest lock clean
 .DELETE_ON_ERROR:
 
 help:
@@ -20,6 +20,7 @@ help:
 	@echo "make demo         a workflow whose worker is killed, and which goes on; ends by itself"
 	@echo "make log-demo     the log alone: two writers, one killed, nothing lost"
 	@echo "make test         every test, with real servers"
+	@echo "make full         every simulated world, every crash point"
 	@echo "make check        lint, types, layers, fast tests (those not in CI, where make test runs them too)"
 	@echo "make chaos        processes killed and stopped, servers crashed, disks filled (make chaos ARGS='--seconds 3600')"
 	@echo "make format       let ruff rewrite what it can"
@@ -53,6 +54,9 @@ log-demo: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest $(WORKERS) $(ARGS)
+
+full: $(READY)
+	HEADWATER_TEST_FULL=1 $(BIN)/python -m pytest tests/simulation tests/chaos $(WORKERS) $(ARGS)
 
 check: $(READY)
 	$(BIN)/ruff check .

@@ -17,9 +17,10 @@ from headwater.events.clock import ManualClock
 from headwater.testing.simulation import Setup, SimulationFailure, simulate, sweep
 from headwater.testing.simulation.postgres import PostgresStorage
 from headwater.testing.simulation.world import Mode
+from tests.scale import scaled
 from tests.servers.postgres import OWNER, Database, PostgresServer, Template
 
-SEEDS = 5
+SEEDS = scaled(5, 3)
 MODES: tuple[Mode, ...] = ("fifo", "shuffled")
 PROGRAM = Path(sys.executable).with_name("headwater")
 ID = UUID(int=7)

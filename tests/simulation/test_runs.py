@@ -13,8 +13,9 @@ from headwater.testing.simulation import Setup, SimulationFailure, simulate, swe
 from headwater.testing.simulation.engine_mutants import ENGINE_MUTANTS
 from headwater.testing.simulation.storage import Kept
 from headwater.testing.simulation.world import Mode
+from tests.scale import scaled
 
-MEMORY_SEEDS = 150
+MEMORY_SEEDS = scaled(150, 60)
 SQLITE_SEEDS = 6
 MOST = 300
 SEEDS = (1, 2)

@@ -1,4 +1,4 @@
-"""Two thousand worlds in which the real log runs and everything else fails."""
+"""Worlds in which the real log runs and everything else fails: some hundreds, and two thousand in `make full`."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from collections.abc import Iterator
 import pytest
 
 from headwater.testing.simulation import Setup, sweep
+from tests.scale import scaled
 
-MEMORY_SEEDS = 900
-SQLITE_SEEDS = 100
+MEMORY_SEEDS = scaled(900, 200)
+SQLITE_SEEDS = scaled(100, 25)
 
 
 def worlds() -> Iterator[Setup]:
