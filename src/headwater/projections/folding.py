@@ -54,7 +54,7 @@ class Folding(Generic[S]):
         holder: str,
         *,
         lease: float = 10.0,
-        batch: int = 5000,
+        batch: int = 8000,
         cache: int = 50_000,
     ) -> None:
         self._log, self.projection, self._store, self._holder = log, projection, store, holder
