@@ -163,15 +163,20 @@ async def _compare(store: Store, live: Checkpoint, built: Checkpoint) -> Compare
             for part in (row.tenant.encode(), row.key.encode(), row.state or b""):
                 digest.update(len(part).to_bytes(8, "big") + part)
             other = there.get(key)
-            if judged and (other is None or _differs(other, row, live.position)):
+            if judged and _differs(other, row, live.position):
                 different.append(key)
     if judged:
         different += [key async for key in _missing(store, live, built)]
     return Compared(keys, tuple(different), digest.hexdigest())
 
 
-def _differs(live: StateRow, built: StateRow, position: int) -> bool:
-    """A live state that is behind is wrong if its checkpoint has passed what it lacks, unless it is parked there."""
+def _differs(live: StateRow | None, built: StateRow, position: int) -> bool:
+    """A live state that is behind, or not there, is wrong if its checkpoint has passed what it lacks.
+
+    One that is parked is not judged.
+    """
+    if live is None:
+        return max(built.position, built.parked) <= position
     if live.parked or live.again:
         return False
     if live.position == built.position:
