@@ -20,6 +20,7 @@ def all_errors(of: type[HeadwaterError] = HeadwaterError) -> Iterator[type[Headw
 GROUPS = {
     errors.Trouble: Exit.TROUBLE,
     errors.SettingRefused: Exit.USAGE,
+    errors.SettingUnknown: Exit.USAGE,
     errors.Refused: Exit.REFUSED,
     errors.Conflict: Exit.REFUSED,
     errors.Undecodable: Exit.PROBLEM,
