@@ -25,6 +25,7 @@ from headwater.settings import redacted
 
 _SCRIPT: Final = (files("headwater.projections") / "sql" / "redis.lua").read_text(encoding="utf-8")
 _PATIENCE: Final = 5.0
+_TRIES: Final = 3
 
 
 class RedisStates:
@@ -163,14 +164,19 @@ class RedisStore:
         return await self._ask(lambda: self._script([self._key(name, "generations")], arguments))
 
     async def _ask(self, ask: Callable[[], Awaitable[Any]]) -> Any:
+        """A connection that died while it was idle is seen only now. Whatever is asked may be asked again."""
+        from redis.exceptions import ConnectionError as Lost
         from redis.exceptions import RedisError
 
-        try:
-            return await ask()
-        except (RedisError, OSError) as error:
-            raise Trouble(
-                f"The states in {self._shown} cannot be reached: {error}. They go on when Redis is back."
-            ) from error
+        for left in range(_TRIES - 1, -1, -1):
+            try:
+                return await ask()
+            except (RedisError, OSError) as error:
+                if not (left and isinstance(error, Lost)):
+                    raise Trouble(
+                        f"The states in {self._shown} cannot be reached: {error} They go on when Redis is back."
+                    ) from error
+        raise AssertionError
 
     def _key(self, name: str, kind: str, generation: int | None = None) -> str:
         """The braces keep what belongs to a projection on one node of a cluster."""
