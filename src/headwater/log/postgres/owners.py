@@ -7,7 +7,7 @@ Claims and looks at wake marks are sent once: a second sending would not give wh
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 from headwater.log.ownership import EntryRow, Swept, Taken, TakenReady, Woken, WorkerRow
 from headwater.log.postgres.connections import Connections
@@ -68,7 +68,7 @@ class Owners:
         before: tuple[int, str] | None,
         limit: int,
     ) -> Sequence[EntryRow]:
-        arguments = [tenant, of_list, label, list(statuses) or None, *(before or _NEWEST), limit]
+        arguments: list[Any] = [tenant, of_list, label, list(statuses) or None, *(before or _NEWEST), limit]
         name = "entries" if tenant in {None, _SINGLE} else "entries_of_tenant"
         if label is not None and not statuses and not keys and tenant in {None, _SINGLE}:
             name = "entries_of_label"
