@@ -15,14 +15,10 @@ class Counts:
         self.ended = Counter(
             "headwater_runs_ended_total", "Runs that have ended or were held here, by how.", "workflow", "how"
         )
-        self.attempts = Counter(
-            "headwater_step_attempts_total",
-            "Attempts of steps executed here, by how they ended.",
-            "step",
-            "how",
+        self.seconds = Histogram(
+            "headwater_step_seconds", "How long attempts of steps took, by how they ended.", "step", "how"
         )
-        self.seconds = Histogram("headwater_step_seconds", "How long attempts of steps took.", "step")
 
     def lines(self) -> Iterator[str]:
-        for family in (self.claimed, self.ended, self.attempts, self.seconds):
+        for family in (self.claimed, self.ended, self.seconds):
             yield from family.lines()

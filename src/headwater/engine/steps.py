@@ -47,7 +47,6 @@ class StepRunner:
         self, step: Step[..., Any], plain: Any, context: StepContext
     ) -> run.StepCompleted | Exception:
         """Execute the body once. What it gives or raises is a value here; only cancellation goes through."""
-        began = perf_counter()
         span = (
             tracing.begin(
                 f"step {step.name}",
@@ -60,19 +59,8 @@ class StepRunner:
             if tracing.is_on()
             else None
         )
-        ended = await self._attempt(step, plain, context)
-        if span is not None:
-            span.end(None if isinstance(ended, run.StepCompleted) else str(ended))
-        self._counts.seconds.observe(perf_counter() - began, step.name)
-        self._counts.attempts.add(
-            step.name, "completed" if isinstance(ended, run.StepCompleted) else "failed"
-        )
-        return ended
-
-    async def _attempt(
-        self, step: Step[..., Any], plain: Any, context: StepContext
-    ) -> run.StepCompleted | Exception:
-        call = int(context.key.rpartition("/")[2])
+        began = perf_counter()
+        ended: run.StepCompleted | Exception | None = None
         try:
             args, kwargs = step.signature.load(plain)
             if step.options.timeout is None and step.options.heartbeat is None:
@@ -81,19 +69,26 @@ class StepRunner:
                 async with _limits(step, context):
                     result = await self._body(step, args, kwargs, context)
             output = step.signature.result.dump(result)
+            call = int(context.key.rpartition("/")[2])
+            ended = run.StepCompleted(call=call, attempt=context.attempt, output=output)
         except asyncio.CancelledError:
             if (task := asyncio.current_task()) is not None and task.cancelling():
                 raise
-            return StepError("The step was cancelled from within.", type="CancelledError")
+            ended = StepError("The step was cancelled from within.", type="CancelledError")
         except PayloadRefused as error:
-            return FatalError(str(error))
+            ended = FatalError(str(error))
         except (KeyboardInterrupt, GeneratorExit):
             raise
         except BaseException as error:  # noqa: BLE001  even SystemExit ends the step, not the worker
-            return (
+            ended = (
                 error if isinstance(error, Exception) else StepError(repr(error), type=type(error).__name__)
             )
-        return run.StepCompleted(call=call, attempt=context.attempt, output=output)
+        finally:
+            how = "cut off" if ended is None else "failed" if isinstance(ended, Exception) else "completed"
+            self._counts.seconds.observe(perf_counter() - began, step.name, how)
+            if span is not None:
+                span.end(None if how == "completed" else how if ended is None else str(ended))
+        return ended
 
     async def _body(
         self, step: Step[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], context: StepContext
