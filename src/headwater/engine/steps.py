@@ -60,7 +60,8 @@ class StepRunner:
             else None
         )
         began = perf_counter()
-        ended: run.StepCompleted | Exception | None = None
+        how, why = "cut off", "cut off"
+        ended: run.StepCompleted | Exception
         try:
             args, kwargs = step.signature.load(plain)
             if step.options.timeout is None and step.options.heartbeat is None:
@@ -71,23 +72,25 @@ class StepRunner:
             output = step.signature.result.dump(result)
             call = int(context.key.rpartition("/")[2])
             ended = run.StepCompleted(call=call, attempt=context.attempt, output=output)
+            how = "completed"
         except asyncio.CancelledError:
             if (task := asyncio.current_task()) is not None and task.cancelling():
                 raise
             ended = StepError("The step was cancelled from within.", type="CancelledError")
+            how, why = "failed", type(ended).__name__
         except PayloadRefused as error:
             ended = FatalError(str(error))
+            how, why = "failed", type(ended).__name__
         except (KeyboardInterrupt, GeneratorExit):
             raise
         except BaseException as error:  # noqa: BLE001  even SystemExit ends the step, not the worker
-            ended = (
-                error if isinstance(error, Exception) else StepError(repr(error), type=type(error).__name__)
-            )
+            why = type(error).__name__
+            ended = error if isinstance(error, Exception) else StepError(repr(error), type=why)
+            how = "failed"
         finally:
-            how = "cut off" if ended is None else "failed" if isinstance(ended, Exception) else "completed"
             self._counts.seconds.observe(perf_counter() - began, step.name, how)
             if span is not None:
-                span.end(None if how == "completed" else how if ended is None else str(ended))
+                span.end(None if how == "completed" else why)
         return ended
 
     async def _body(
