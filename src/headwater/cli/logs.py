@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from headwater.app.current import STEP
+from headwater.app.current import STEP, current_run
 
 
 class LogFormat(StrEnum):
@@ -41,6 +41,9 @@ def _in_step(record: logging.LogRecord) -> bool:
             context.run, context.step, context.tenant, context.attempt,
         )  # fmt: skip
         where = f" [run {context.run} step {context.step} attempt {context.attempt}]"
+    elif (run := current_run()) is not None:
+        record.run = run.run_id
+        where = f" [run {run.run_id}]"
     record.where = where
     return True
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -334,6 +335,9 @@ class MemoryBackend:
 
     async def workers(self) -> Sequence[WorkerRow]:
         return [row for _, row in sorted(self._rows.workers.items())]
+
+    async def held(self) -> Mapping[str, int]:
+        return Counter(fence.holder for fence in self._rows.fenced.values() if fence.holder is not None)
 
     async def sweep(self, dead: Sequence[str] = (), left: Sequence[str] = ()) -> Swept:
         rows, now = self._rows, self._clock.now_us()

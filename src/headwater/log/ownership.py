@@ -98,6 +98,10 @@ class Ownership(Protocol):
         """All that are enrolled, by id."""
         ...
 
+    async def held(self) -> Mapping[str, int]:
+        """How many fences each worker holds; those that hold none are left out."""
+        ...
+
     async def sweep(self, dead: Sequence[str] = (), left: Sequence[str] = ()) -> Swept:
         """Free what is held by the `dead`, the expired and the unknown; and by those who `left`, without suspicion.
 

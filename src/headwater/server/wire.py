@@ -157,6 +157,8 @@ class WorkerShown(BaseModel):
     lease: float
     place: str
     serves: list[str]
+    queues: list[str]
+    runs: int
 
 
 class Workers(BaseModel):

@@ -143,6 +143,9 @@ class PostgresBackend:
     async def workers(self) -> Sequence[WorkerRow]:
         return await self._owners.workers()
 
+    async def held(self) -> Mapping[str, int]:
+        return await self._owners.held()
+
     async def sweep(self, dead: Sequence[str] = (), left: Sequence[str] = ()) -> Swept:
         return await self._owners.sweep(dead, left)
 

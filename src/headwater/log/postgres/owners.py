@@ -36,6 +36,9 @@ class Owners:
             WorkerRow(*row) for row in await self._connections.fetch(self._queries["workers"], tenant=None)
         ]
 
+    async def held(self) -> Mapping[str, int]:
+        return dict(await self._connections.fetch(self._queries["held"], tenant=None))
+
     async def sweep(self, dead: Sequence[str], left: Sequence[str]) -> Swept:
         rows = await self._connections.fetch(self._queries["sweep"], list(dead), list(left), tenant=None)
         return Swept(*rows[0])

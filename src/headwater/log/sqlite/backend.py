@@ -225,6 +225,9 @@ class SqliteBackend:
     async def workers(self) -> Sequence[WorkerRow]:
         return await self._read(lambda connection: Owners(connection).workers())
 
+    async def held(self) -> Mapping[str, int]:
+        return await self._read(lambda connection: Owners(connection).held())
+
     async def sweep(self, dead: Sequence[str] = (), left: Sequence[str] = ()) -> Swept:
         return await self._write(
             lambda connection: Owners(connection).sweep(dead, left, self._clock.now_us()), big=True

@@ -47,6 +47,9 @@ class Owners:
     def workers(self) -> list[WorkerRow]:
         return [WorkerRow(*row) for row in self._execute(SQL["workers"])]
 
+    def held(self) -> dict[str, int]:
+        return dict(self._execute(SQL["held"]))
+
     def sweep(self, dead: Collection[str], left: Collection[str], now_us: int) -> Swept:
         """Free what is held by whoever is no worker, or is one no more."""
         enrolled = {row.id: row for row in self.workers()}

@@ -38,9 +38,10 @@ def routes(server: Server) -> APIRouter:
 
     @router.get("/workers", response_model=Workers)
     async def workers(operator: object = operates) -> Response:
-        """The workers that are enrolled, whether they are alive, and what they serve."""
+        """The workers that are enrolled: whether they are alive, what they serve, how many runs they own."""
         del operator
         now = await server.log.backend.now_us()
+        held = await server.log.backend.held()
         shown: list[object] = []
         for worker in await server.log.backend.workers():
             data = orjson.loads(worker.data)
@@ -52,6 +53,8 @@ def routes(server: Server) -> APIRouter:
                     "lease": worker.lease_us / 1_000_000,
                     "place": worker.place,
                     "serves": data.get("labels", []),
+                    "queues": data.get("queues", []),
+                    "runs": held.get(worker.id, 0),
                 }
             )
         return answer({"workers": shown})

@@ -69,6 +69,18 @@ class WorkersContract:
             for row in (first, second):
                 assert before <= row.enrolled_at == row.beat_at <= after
 
+    @behaviour()
+    async def test_what_workers_hold_is_counted(self, site: Site) -> None:
+        async with site.open() as log:
+            await enrol(log, "w1", "w2")
+            await log.append(write(ONE, OpenFence("a", "paper"), OpenFence("b", "paper")))
+            await log.append(write(TWO, OpenFence("c", "paper", "w2"), OpenFence("d", "paper")))
+            assert await log.backend.held() == {"w2": 1}
+            await log.append(write(ONE, Wake("a"), Wake("d")))
+            taken = await log.backend.take("w1", ["paper"], 2)
+            assert await log.backend.held() == {"w1": len(taken), "w2": 1}
+            assert taken
+
     @behaviour("clock")
     async def test_a_beat_renews_the_lease_and_what_a_worker_says_of_itself(self, site: Site) -> None:
         async with site.open() as log:

@@ -190,6 +190,9 @@ class SimulatedBackend:
     async def workers(self) -> Sequence[WorkerRow]:
         return await self.ask(self.inner.workers)
 
+    async def held(self) -> Mapping[str, int]:
+        return await self.ask(self.inner.held)
+
     async def entries(
         self,
         tenant: str | None,

@@ -200,6 +200,9 @@ class ElsewhereBackend:
     async def workers(self) -> Sequence[WorkerRow]:
         return self._real.run(self._there.workers())
 
+    async def held(self) -> Mapping[str, int]:
+        return self._real.run(self._there.held())
+
     async def entries(
         self,
         tenant: str | None,

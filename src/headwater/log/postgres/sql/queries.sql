@@ -210,6 +210,9 @@ UPDATE headwater.workers w SET data = $2, beat_at = headwater.now_us() WHERE w.i
 -- name: workers
 SELECT w.id, w.place, w.lease_us, w.data, w.enrolled_at, w.beat_at FROM headwater.workers w ORDER BY w.id
 
+-- name: held
+SELECT f.holder, count(*) FROM headwater.fences f WHERE f.holder IS NOT NULL GROUP BY f.holder
+
 -- name: sweep
 -- Free what the dead and the gone hold; see functions/60_owners.sql for this and the next three.
 SELECT workers, fences, ready FROM headwater.sweep($1, $2)

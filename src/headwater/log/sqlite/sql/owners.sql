@@ -16,6 +16,9 @@ UPDATE hw_workers SET data = ?2, beat_at = ?3 WHERE id = ?1 RETURNING id;
 -- name: workers
 SELECT id, place, lease_us, data, enrolled_at, beat_at FROM hw_workers ORDER BY id;
 
+-- name: held
+SELECT holder, count(*) FROM hw_fences WHERE holder IS NOT NULL GROUP BY holder;
+
 -- name: worker
 SELECT id FROM hw_workers WHERE id = ?1;
 
