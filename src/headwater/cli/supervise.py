@@ -2,8 +2,8 @@
 
 A child that dies is started again, after a pause that doubles while it keeps dying. One that refuses to start (wrong
 options, a wrong setting) is not: that ends everything, with its exit code. Children are told to stop by SIGTERM, have
-`GRACE` seconds for it, and are killed then. They hold a pipe to this process: when it dies without a word, as by
-`kill -9`, they read its end and stop by themselves.
+their `patience` for it, and are killed then: who has children of its own has longer than they. They hold a pipe to
+this process: when it dies without a word, as by `kill -9`, they read its end and stop by themselves.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from headwater.cli.exits import Exit
 from headwater.cli.output import ERRORS, plain
 from headwater.cli.process import SUPERVISED
 
-GRACE: Final = 30.0
+_LINE: Final = 16 * 1024 * 1024
 _STEADY: Final = 30.0
 _LONGEST: Final = 10.0
 _HOPELESS: Final = frozenset({Exit.USAGE, Exit.REFUSED})
@@ -32,11 +32,14 @@ Told = Callable[["Child", dict[str, Any]], None]
 
 @dataclass(eq=False)
 class Child:
-    """A command of ours, run as a process with `--json`; `told` is the last thing it said."""
+    """A command of ours, run as a process with `--json`; `told` is the last thing it said, `patience` the seconds that
+    it has to stop.
+    """
 
     name: str
     arguments: Sequence[str]
     environment: dict[str, str] = field(default_factory=dict[str, str])
+    patience: float = 30.0
     told: dict[str, Any] = field(default_factory=dict[str, Any])
     process: asyncio.subprocess.Process | None = None
 
@@ -75,6 +78,7 @@ async def _run(child: Child, stop: asyncio.Event, tell: Told) -> int:
         stdout=asyncio.subprocess.PIPE,
         env={**os.environ, **child.environment, SUPERVISED: "1"},
         start_new_session=True,
+        limit=_LINE,
     )  # fmt: skip
     listening = asyncio.create_task(_listen(child, process, tell))
     stopping = asyncio.create_task(stop.wait())
@@ -83,7 +87,7 @@ async def _run(child: Child, stop: asyncio.Event, tell: Told) -> int:
         await asyncio.wait({stopping, ending}, return_when=asyncio.FIRST_COMPLETED)
         if process.returncode is None:
             process.send_signal(signal.SIGTERM)
-            done, _ = await asyncio.wait({ending}, timeout=GRACE)
+            done, _ = await asyncio.wait({ending}, timeout=child.patience)
             if not done:
                 _say(f"{child.name} does not stop, and is killed")
                 process.kill()

@@ -96,11 +96,11 @@ def worker(
     )
     if processes > 1:
         arguments = ["worker", *([app] if app else []), "--concurrency", str(concurrency)]
-        arguments += ["--lease", str(lease), "--grace", str(grace)]
+        arguments += ["--lease", str(lease)]
         arguments += ["--log-format", log_format.value]
         arguments += ["--queues", queues] if queues is not None else []
         arguments += ["--only", only] if only is not None else []
-        raise typer.Exit(run_workers(session, arguments, processes, settings.metrics_host, port))
+        raise typer.Exit(run_workers(session, arguments, processes, grace, settings.metrics_host, port))
     run_for_long(_serve(session, loaded, options, app, parts, settings.metrics_host, port))
 
 

@@ -19,18 +19,28 @@ from headwater.telemetry.counts import MEDIA, together
 
 LOGGER: Final = logging.getLogger("headwater.worker")
 _PATIENCE: Final = 2.0
+_CLOSING: Final = 10.0
 
 
-def run_workers(session: Session, arguments: Sequence[str], processes: int, host: str, port: int) -> int:
+def run_workers(
+    session: Session, arguments: Sequence[str], processes: int, grace: float, host: str, port: int
+) -> int:
     """Run so many workers until told to stop; the exit code."""
-    return asyncio.run(_run(session, arguments, processes, host, port))
+    return asyncio.run(_run(session, children_of(session.url, arguments, processes, grace), host, port))
 
 
-async def _run(session: Session, arguments: Sequence[str], processes: int, host: str, port: int) -> int:
+def children_of(url: str, arguments: Sequence[str], processes: int, grace: float) -> list[Child]:
+    """The workers: each has the grace of its steps to stop, and some more to close."""
+    asked = [*arguments, "--grace", str(grace), "--metrics-port", "0"]
+    environment = {"HEADWATER_URL": url}
+    return [
+        Child(f"worker {number}", asked, environment, patience=grace + _CLOSING)
+        for number in range(processes)
+    ]
+
+
+async def _run(session: Session, children: Sequence[Child], host: str, port: int) -> int:
     stop = on_signals()
-    asked = [*arguments, "--metrics-port", "0"]
-    environment = {"HEADWATER_URL": session.url}
-    children = [Child(f"worker {number}", asked, environment) for number in range(processes)]
 
     def tell(child: Child, told: dict[str, Any]) -> None:
         if session.as_json:
@@ -50,7 +60,7 @@ async def _run(session: Session, arguments: Sequence[str], processes: int, host:
     if session.as_json:
         say_json({"event": "supervising", "metrics": f"http://{host}:{port_of(server)}/metrics"})
     else:
-        say(f"{processes} workers; their metrics are at http://{host}:{port_of(server)}/metrics")
+        say(f"{len(children)} workers; their metrics are at http://{host}:{port_of(server)}/metrics")
     flush()
     try:
         return await supervise(children, stop, tell)

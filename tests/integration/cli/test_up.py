@@ -17,6 +17,8 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from headwater.cli.workers import children_of
+
 WHERE = "tests.integration.server.shop:app"
 
 
@@ -60,6 +62,7 @@ async def command(tmp_path: Path, *arguments: str) -> AsyncIterator[Command]:
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "headwater", "--json", "--url", url, *arguments,
         stdout=asyncio.subprocess.PIPE,
+        limit=2**20,
     )  # fmt: skip
     running = Command(process)
     try:
@@ -172,6 +175,20 @@ async def test_a_server_proxies_the_metrics_of_a_worker(
             await worker.end()
             down = await http.get(f"{address}/workers/metrics")
             assert (down.status_code, down.json()["code"]) == (503, "worker_down")
+
+
+async def test_a_worker_may_say_more_than_fits_into_a_buffer(tmp_path: Path) -> None:
+    arguments = ["worker", "tests.integration.cli.many:app", "--processes", "2", "--metrics-port", "0"]
+    async with command(tmp_path, *arguments) as workers:
+        for number in range(2):
+            told = await workers.until(process=f"worker {number}", event="serving")
+            assert len(json.dumps(told)) > 2**16
+        assert await workers.end() == 0
+
+
+def test_watched_workers_have_longer_to_stop_than_their_steps() -> None:
+    for grace in (0.0, 10.0, 600.0):
+        assert all(child.patience > grace for child in children_of("memory:", ["worker"], 2, grace))
 
 
 @pytest.mark.parametrize("only", ["nothing", "", "runs,nothing"])
