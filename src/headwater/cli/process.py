@@ -25,7 +25,7 @@ def on_signals() -> asyncio.Event:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, asked, number)
-    if os.environ.get(SUPERVISED):
+    if os.environ.pop(SUPERVISED, None):  # not for the processes that steps may start
 
         def parent_gone() -> None:
             if not os.read(sys.stdin.fileno(), 1024):

@@ -195,3 +195,33 @@ def test_watched_workers_have_longer_to_stop_than_their_steps() -> None:
 async def test_a_part_that_there_is_not_is_refused(tmp_path: Path, only: str) -> None:
     async with command(tmp_path, "worker", WHERE, "--only", only) as worker:
         assert await worker.process.wait() == 2
+
+
+@pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGKILL])
+async def test_what_a_worker_has_begun_is_done_by_another_when_it_ends(
+    tmp_path: Path, sign: signal.Signals
+) -> None:
+    """Stopped within its grace time, or killed: its run goes on elsewhere well within the lease of an hour."""
+    options = ["--lease", "3600", "--grace", "0.5", "--metrics-port", "0"]
+    async with (
+        command(tmp_path, "serve", WHERE, "--port", "0") as serve,
+        command(tmp_path, "worker", WHERE, *options) as first,
+        httpx.AsyncClient(base_url=(await serve.until(event="serving"))["address"], timeout=40) as http,
+    ):
+        name = (await first.until(event="serving"))["worker"]
+        await http.post("/api/v1/runs", json={"workflow": "lingers", "id": "r-1"})
+        async with asyncio.timeout(30):
+            while not [
+                step
+                for step in (await http.get("/api/v1/runs/r-1/steps")).json()["steps"].values()
+                if step["status"] == "running"
+            ]:
+                await asyncio.sleep(0.05)
+        async with command(tmp_path, "worker", WHERE, *options) as second:
+            await second.until(event="serving")
+            code = await first.end(sign)
+            assert code == (0 if sign is signal.SIGTERM else -signal.SIGKILL)
+            done = (await http.get("/api/v1/runs/r-1/result", params={"timeout": 30})).json()
+            assert (done["status"], done["output"]) == ("completed", 2)
+            workers = (await http.get("/api/v1/workers")).json()["workers"]
+            assert name not in [worker["worker"] for worker in workers]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
-from headwater import Headwater
+from headwater import Headwater, current_step
 
 app = Headwater("shop")
 
@@ -14,6 +15,20 @@ async def charge(order: int) -> str:
     if order < 0:
         raise ValueError(f"order {order} is below zero")
     return f"charged {order}"
+
+
+@app.step
+async def linger() -> int:
+    """Goes on for ever, the first time."""
+    attempt = current_step().attempt
+    if attempt == 1:
+        await asyncio.Event().wait()
+    return attempt
+
+
+@app.workflow
+async def lingers() -> int:
+    return await linger()
 
 
 @app.workflow
