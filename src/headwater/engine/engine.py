@@ -34,7 +34,6 @@ from headwater.app import Headwater, Step, Workflow
 from headwater.engine.active import ActiveRun
 from headwater.engine.counting import Counts
 from headwater.engine.local import LocalSteps
-from headwater.engine.loops import ROUND, Loops, told
 from headwater.engine.membership import Membership
 from headwater.engine.notes import StepNote
 from headwater.engine.options import EngineOptions
@@ -52,6 +51,7 @@ from headwater.log.write import Write
 from headwater.runs import events as run
 from headwater.runs import rows
 from headwater.telemetry import tracing
+from headwater.telemetry.loops import ROUND, Loops, told
 from headwater.workflows.execution import Execution
 
 LOGGER: Final = logging.getLogger("headwater.engine")
@@ -87,7 +87,7 @@ class Engine:
         self.options = options = options or EngineOptions()
         self.runs: dict[tuple[str, str], ActiveRun] = {}
         self._random = random or SystemRandom()
-        self._loops = Loops(self._random)
+        self._loops = Loops(LOGGER, self._random)
         self._ended, self._alone = ended, alone
         self._labels = {rows.label_of(w.name, w.version): w for w in app.workflows.values()}
         self._executes = options.workflows and bool(self._labels)
@@ -152,7 +152,7 @@ class Engine:
         if self._executes:
             loops |= {"fetch": self._fetch, "timers": self._timers.look}
         for name, work in loops.items():
-            self._loops.begin(name, work)
+            self._loops.begin(name, work, f"The {name} loop failed and begins again")
 
     async def stop(self) -> None:
         """Stop claiming, let what is under way end within the grace time, hand back the rest."""

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, NamedTuple, Protocol
 
-from headwater.engine.loops import ROUND
 from headwater.engine.options import EngineOptions
+from headwater.telemetry.loops import ROUND
 
 SLOW: Final = 5.0
 """How much longer than its longest wait a round may take."""

@@ -14,7 +14,6 @@ import asyncio
 import heapq
 from collections.abc import Callable, Sequence
 
-from headwater.engine.loops import ROUND, told
 from headwater.errors import Conflict, HeadwaterError
 from headwater.events.envelope import NewEvent
 from headwater.events.ids import derived_id
@@ -26,6 +25,7 @@ from headwater.log.side import ClearDue, Wake
 from headwater.log.write import Write
 from headwater.runs import rows
 from headwater.runs.events import WaitCompleted
+from headwater.telemetry.loops import ROUND, told
 
 Fired = Callable[[str, str, list[tuple[int, Event, int]]], None]
 _BATCH = 1000

@@ -27,7 +27,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
 from uuid import uuid4
@@ -58,6 +58,7 @@ from headwater.pipelines.events import (
     command_stream,
     register_command_events,
 )
+from headwater.telemetry.loops import Loops
 
 LOGGER: Final = logging.getLogger("headwater.pipelines")
 _POLL: Final = 0.25
@@ -105,35 +106,35 @@ class Dispatcher:
         self._pausing: set[tuple[str, str]] = set()
         self._freed, self._gate = asyncio.Event(), asyncio.Semaphore(_AT_ONCE)
         self._busy: set[asyncio.Task[None]] = set()
-        self._tasks: list[asyncio.Task[None]] = []
-        self.progress: dict[str, float] = {}
-        self.failing: dict[str, str] = {}
+        self._loops = Loops(LOGGER)
+
+    @property
+    def progress(self) -> Mapping[str, float]:
+        return self._loops.progress
+
+    @property
+    def failing(self) -> Mapping[str, str]:
+        return self._loops.failing
 
     async def start(self) -> None:
         await self._enrol()
-        self._went()
-        self._tasks = [
-            asyncio.create_task(loop(), name=f"headwater-{self._name}") for loop in (self._keep, self._beat)
-        ]
+        self._loops.begin(self._name, self._round, f"Commands of pipeline {self._pipeline} wait")
+        self._loops.tasks.append(asyncio.create_task(self._beat(), name=f"headwater-{self._name}-lease"))
 
     async def stop(self) -> None:
         """What is claimed and not done is freed at once."""
-        tasks = [*self._tasks, *self._busy]
-        for task in tasks:
+        for task in self._busy:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(self._loops.stop(), *self._busy, return_exceptions=True)
         with suppress(HeadwaterError):
             await self._log.backend.sweep(left=[self._holder])
         await self._folder.settled()
-        self.progress.clear()
+        self._loops.progress.clear()
 
     async def _enrol(self) -> None:
         self._holder = f"{self._name}-{uuid4().hex[:12]}"
         worker = WorkerRow(self._holder, "", int(self._lease * 1_000_000), b'{"labels":[]}')
         await self._log.backend.enrol(worker)
-
-    def _went(self) -> None:
-        self.progress[self._name] = asyncio.get_running_loop().time()
 
     async def _beat(self) -> None:
         while True:
@@ -141,24 +142,6 @@ class Dispatcher:
             with suppress(HeadwaterError):
                 if await self._log.backend.beat(self._holder, b'{"labels":[]}') is None:
                     await self._enrol()  # taken for dead: what was claimed is others' by now
-
-    async def _keep(self) -> None:
-        pause = 0.05
-        while True:
-            try:
-                await self._round()
-            except LogClosed:
-                return
-            except Exception as error:
-                self.failing[self._name] = str(error) or type(error).__name__
-                known = isinstance(error, HeadwaterError)
-                LOGGER.warning("Commands of pipeline %s wait: %s", self._pipeline, error, exc_info=not known)
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, _LONGEST)
-            else:
-                pause = 0.05
-                self.failing.pop(self._name, None)
-                self._went()
 
     async def _round(self) -> None:
         self._freed.clear()
@@ -203,7 +186,7 @@ class Dispatcher:
                 except LogClosed:
                     return
                 except Exception as error:
-                    self.failing[what] = str(error) or type(error).__name__
+                    self._loops.failing[what] = str(error) or type(error).__name__
                     known = isinstance(error, HeadwaterError)
                     LOGGER.warning("A command of %s is tried again: %s", what, error, exc_info=not known)
                     self._pausing.add(place)
@@ -215,10 +198,10 @@ class Dispatcher:
                     line.popleft()
                     self._freed.set()
                     pause = 0.05
-                    self.failing.pop(what, None)
+                    self._loops.failing.pop(what, None)
         finally:
             self._pausing.discard(place)
-            self.failing.pop(what, None)
+            self._loops.failing.pop(what, None)
             del self._lines[place]
 
     async def _settle(self, row: TakenReady, backlog: Backlog) -> None:

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -28,7 +28,7 @@ from uuid import uuid4
 
 import orjson
 
-from headwater.errors import CheckpointMoved, HeadwaterError, LogClosed
+from headwater.errors import CheckpointMoved, HeadwaterError
 from headwater.events.clock import to_us
 from headwater.events.envelope import Recorded, StoredRow, Stream
 from headwater.events.model import Event, type_name
@@ -37,6 +37,7 @@ from headwater.log.log import Log
 from headwater.log.port import Query
 from headwater.projections.open import store_for
 from headwater.projections.stores import Checkpoint, Key, StateRow, Store
+from headwater.telemetry.loops import Loops
 
 LOGGER: Final = logging.getLogger("headwater.pipelines")
 _ROUND: Final = 1.0
@@ -96,47 +97,30 @@ class Reacting:
         self._types = tuple(type_name(model) for model in reactor.events)
         self._type = aggregate_type
         self._gate = asyncio.Semaphore(reactor.concurrency)
-        self._task: asyncio.Task[None] | None = None
-        self.progress: dict[str, float] = {}
-        self.failing: dict[str, str] = {}
+        self._loops = Loops(LOGGER, passing=CheckpointMoved)  # it was asked to look again, or another has it
         for model in reactor.events:
             log.registry.add(model)
 
+    @property
+    def progress(self) -> Mapping[str, float]:
+        return self._loops.progress
+
+    @property
+    def failing(self) -> Mapping[str, str]:
+        return self._loops.failing
+
     async def start(self) -> None:
         await self._store.create(self.name, 1, 1, live=True)
-        self._went()
-        self._task = asyncio.create_task(self._keep(), name=f"headwater-{self.name}")
+        self._loops.begin(self.name, self._round, f"Reactor {self.name} stands still")
 
     async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await self._loops.stop()
         with suppress(HeadwaterError):
             await self._store.release(self.name, 1, self._holder)
-        self.progress.clear()
+        self._loops.progress.clear()
 
     def _went(self) -> None:
-        self.progress[self.name] = asyncio.get_running_loop().time()
-
-    async def _keep(self) -> None:
-        pause = 0.05
-        while True:
-            try:
-                await self._round()
-            except LogClosed:
-                return
-            except CheckpointMoved:
-                await asyncio.sleep(0.05)  # it was asked to look again, or another has it
-            except Exception as error:
-                self.failing[self.name] = str(error) or type(error).__name__
-                known = isinstance(error, HeadwaterError)
-                LOGGER.warning("Reactor %s stands still: %s", self.name, error, exc_info=not known)
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, 2.0)
-            else:
-                pause = 0.05
-                self.failing.pop(self.name, None)
-                self._went()
+        self._loops.went(self.name)
 
     async def _round(self) -> None:
         """What is due of the parked, then the pages that come within a second; one checkpoint for all that passes."""

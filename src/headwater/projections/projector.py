@@ -10,22 +10,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
 from uuid import uuid4
 
-from headwater.errors import CheckpointMoved, HeadwaterError, LogClosed
+from headwater.errors import CheckpointMoved, HeadwaterError
 from headwater.log.log import Log
 from headwater.projections.folding import Folding
 from headwater.projections.projection import Projection
 from headwater.projections.rebuild import is_asked, live_of, rebuild
 from headwater.projections.stores import Store
+from headwater.telemetry.loops import Loops
 
 LOGGER: Final = logging.getLogger("headwater.projections")
 _ROUND: Final = 1.0
 _QUIET: Final = 0.1
-_LONGEST: Final = 2.0
 
 
 class Projector:
@@ -34,19 +34,26 @@ class Projector:
     def __init__(self, log: Log, projections: Sequence[Projection[Any]], *, lease: float = 10.0) -> None:
         self._log, self._projections, self._lease = log, projections, lease
         self._holder = f"projector-{uuid4()}"
+        self._loops = Loops(LOGGER, passing=CheckpointMoved)  # another has it, or it was asked to look again
         self._tasks: list[asyncio.Task[None]] = []
         self._building: dict[str, asyncio.Task[None]] = {}
-        self.progress: dict[str, float] = {}
-        """When each projection last went round, in the event loop's time."""
-        self.failing: dict[str, str] = {}
-        """Why those that did not go round the last time have not."""
         self.positions: dict[str, int] = {}
         """How far each projection is that is folded here."""
+
+    @property
+    def progress(self) -> Mapping[str, float]:
+        """When each projection last went round, in the event loop's time."""
+        return self._loops.progress
+
+    @property
+    def failing(self) -> Mapping[str, str]:
+        """Why those that did not go round the last time have not."""
+        return self._loops.failing
 
     async def start(self) -> None:
         for projection in self._projections:
             name = f"projection-{projection.name}"
-            self._went(name)
+            self._loops.went(name)
             self._tasks.append(asyncio.create_task(self._keep(name, projection), name=f"headwater-{name}"))
 
     async def stop(self) -> None:
@@ -60,33 +67,15 @@ class Projector:
         """How many positions of the log each projection that is folded here has still to pass."""
         return {name: max(0, tail - position) for name, position in self.positions.items()}
 
-    def _went(self, name: str) -> None:
-        self.progress[name] = asyncio.get_running_loop().time()
-
     async def _keep(self, name: str, projection: Projection[Any]) -> None:
         store = projection.store(self._log)
         folding = Folding(self._log, projection, store, self._holder, lease=self._lease)
-        pause = 0.05
         try:
-            while True:
-                try:
-                    await self._round(name, folding, store)
-                except LogClosed:
-                    return
-                except CheckpointMoved:
-                    await asyncio.sleep(0.05)  # another has it, or it was asked to look again
-                except Exception as error:
-                    self.failing[name] = str(error) or type(error).__name__
-                    known = isinstance(error, HeadwaterError)
-                    LOGGER.warning(
-                        "Projection %s stands still: %s", projection.name, error, exc_info=not known
-                    )
-                    await asyncio.sleep(pause)
-                    pause = min(pause * 2, _LONGEST)
-                else:
-                    pause = 0.05
-                    self.failing.pop(name, None)
-                    self._went(name)
+            await self._loops.keep(
+                name,
+                lambda: self._round(name, folding, store),
+                f"Projection {projection.name} stands still",
+            )
         finally:
             self.positions.pop(projection.name, None)
             with suppress(HeadwaterError):
@@ -120,7 +109,7 @@ class Projector:
         if live.version < projection.version:
 
             def went(done: int, goal: int) -> None:  # noqa: ARG001
-                self._went(name)
+                self._loops.went(name)
 
             await rebuild(self._log, projection, store, lease=self._lease, went=went)
             return
@@ -136,7 +125,7 @@ class Projector:
         while clock() < until:
             more = await folding.step(lazily=True)
             self.positions[projection.name] = folding.seen
-            self._went(name)
+            self._loops.went(name)
             if not more and await self._quiet(folding.seen, clock() + _QUIET if folding.behind else until):
                 await folding.settle()
         await folding.settle()

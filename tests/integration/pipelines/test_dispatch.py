@@ -86,7 +86,7 @@ async def test_what_a_dead_worker_had_claimed_is_handled_by_another(log: Log) ->
         await service.send(f"a{n}", Pay(cents=1), key=f"k{n}")
     dead = dispatcher(accounts(), log)
     await dead.start()
-    for task in [*dead._tasks, *dead._busy]:  # it is gone without a word
+    for task in [*dead._loops.tasks, *dead._busy]:  # it is gone without a word
         task.cancel()
     await log.backend.sweep(dead=[dead._holder])
     worker = dispatcher(accounts(), log)
