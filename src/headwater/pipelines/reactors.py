@@ -36,7 +36,7 @@ from headwater.events.names import check_name
 from headwater.log.log import Log
 from headwater.log.port import Query
 from headwater.projections.open import store_for
-from headwater.projections.stores import Checkpoint, Key, StateRow, Store
+from headwater.projections.stores import Checkpoint, Key, StateRow, Store, said
 from headwater.telemetry.loops import Loops
 
 LOGGER: Final = logging.getLogger("headwater.pipelines")
@@ -44,7 +44,6 @@ _ROUND: Final = 1.0
 _QUIET: Final = 0.1
 _BREATH: Final = 0.01
 _PAGE: Final = 200
-_LONGEST: Final = 500
 
 
 class Reaction(NamedTuple):
@@ -247,8 +246,9 @@ class Reacting:
         pause = min(reactor.backoff * 2 ** (tries - 1), reactor.max_backoff)
         due = await self._log.backend.now_us() + int(pause * 1_000_000)
         left = _Tries(tries, due if tries < reactor.attempts else _NEVER)
-        said = f"{type(error).__name__}: {error}"[:_LONGEST].replace("\x00", "\\x00")
-        return row._replace(parked=recorded.position, error=said, state=orjson.dumps(left._asdict()), again=0)
+        return row._replace(
+            parked=recorded.position, error=said(error), state=orjson.dumps(left._asdict()), again=0
+        )
 
 
 _NEVER: Final = 2**62

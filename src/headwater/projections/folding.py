@@ -26,10 +26,9 @@ from headwater.log.port import Query
 from headwater.projections.collector import uncollected
 from headwater.projections.pages import Pages
 from headwater.projections.projection import Projection
-from headwater.projections.stores import FROM_START, Checkpoint, Key, StateRow, Store
+from headwater.projections.stores import FROM_START, Checkpoint, Key, StateRow, Store, said
 
 S = TypeVar("S")
-_LONGEST: Final = 500
 _UNSET: Final = object()
 
 
@@ -188,7 +187,7 @@ class Folding(Generic[S]):
         try:
             state = projection.encode(projection.whole(history) if projection.whole else projection.initial)
         except Exception as error:  # noqa: BLE001  (whatever it is, it is this key's)
-            entry.row = entry.row._replace(parked=last.position, error=_said(error))
+            entry.row = entry.row._replace(parked=last.position, error=said(error))
         else:
             entry.row = entry.row._replace(position=last.position, state=state)
             entry.state = _UNSET
@@ -210,7 +209,7 @@ class Folding(Generic[S]):
                     state = projection.initial if row.state is None else projection.decode(row.state)
                 state = fold(state, recorded.event)
             except Exception as error:  # noqa: BLE001  (whatever it is, it is this key's)
-                parked, why = here, _said(error)
+                parked, why = here, said(error)
                 break
             position = here
         kept = row.state
@@ -218,7 +217,7 @@ class Folding(Generic[S]):
             try:
                 kept = projection.encode(state)
             except HeadwaterError as error:
-                parked, why, position = position, _said(error), row.position
+                parked, why, position = position, said(error), row.position
         elif not parked:
             return None
         entry.state = state
@@ -232,12 +231,3 @@ class Folding(Generic[S]):
             self._cache.clear()
             self.at, self.seen = None, 0
             raise
-
-
-def _said(error: Exception) -> str:
-    return (
-        f"{type(error).__name__}: {error}"[:_LONGEST]
-        .replace("\x00", "\\x00")
-        .encode("utf-8", "replace")
-        .decode()
-    )

@@ -22,6 +22,7 @@ from typing import Final, NamedTuple, Protocol
 NOT_ASKED: Final = 0
 GO_ON: Final = 1
 FROM_START: Final = 2
+_LONGEST: Final = 500
 
 
 class Key(NamedTuple):
@@ -120,3 +121,9 @@ class Store(CheckpointRepository, Protocol):
         `GO_ON` asks it of parked keys, `FROM_START` of any.
         """
         ...
+
+
+def said(error: Exception) -> str:
+    """An error as a row keeps it: short, and without what a database does not take."""
+    text = f"{type(error).__name__}: {error}"[:_LONGEST]
+    return text.replace("\x00", "\\x00").encode("utf-8", "replace").decode()

@@ -134,3 +134,18 @@ async def test_what_came_before_is_passed_over_and_a_rebuild_reacts_to_nothing(l
     await caught_up(log)
     await running.stop()
     assert mail.sent == [("a", "2")]
+
+
+async def test_an_error_that_no_database_takes_is_kept_as_far_as_it_can_be(log: Log) -> None:
+    async def react(_: Paid, __: Reaction) -> None:
+        raise ValueError("half a \ud83d character, a NUL \x00, and " + "much " * 1000)
+
+    pipeline = accounts(Reactor(name="mail", events=(Paid,), react=react, attempts=1))
+    await pipeline.on(log).store("a", Paid(cents=1))
+    running = part(pipeline, log)
+    await running.start()
+    await caught_up(log)
+    await running.stop()
+    [parked] = await store_for(log).parked(running.name, 1)
+    assert parked.error.startswith("ValueError: half a ? character, a NUL \\x00, and much")
+    assert len(parked.error) < 600
