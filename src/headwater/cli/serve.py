@@ -10,6 +10,7 @@ import typer
 
 from headwater.app import Headwater
 from headwater.cli.apps import MaybeWhere, app_of
+from headwater.cli.listening import Host, Port, RequireKey
 from headwater.cli.logs import LogFormat, LogFormatOption, set_up_logs
 from headwater.cli.output import flush, plain, say, say_json
 from headwater.cli.process import on_signals, run_for_long
@@ -26,21 +27,9 @@ def serve(
     ctx: typer.Context,
     app: MaybeWhere = None,
     *,
-    host: Annotated[
-        str | None,
-        typer.Option(
-            "--host", metavar="ADDRESS", help="Where to listen. Default: loopback.", show_default=False
-        ),
-    ] = None,
-    port: Annotated[
-        int | None,
-        typer.Option(
-            "--port", metavar="N", min=0, max=65535, help="0: a free one. Default: 8233.", show_default=False
-        ),
-    ] = None,
-    require_key: Annotated[
-        bool, typer.Option("--require-key", help="Let in nobody without an API key, also on loopback.")
-    ] = False,
+    host: Host = None,
+    port: Port = None,
+    require_key: RequireKey = False,
     allow_host: Annotated[
         list[str] | None,
         typer.Option(

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from headwater.cli.apps import MaybeWhere
+from headwater.cli.listening import Host, Port, RequireKey
 from headwater.cli.logs import LogFormat, LogFormatOption, set_up_logs
 from headwater.cli.output import OUT, flush, plain, say, say_json
 from headwater.cli.process import on_signals
@@ -19,21 +20,9 @@ def up(
     ctx: typer.Context,
     app: MaybeWhere = None,
     *,
-    host: Annotated[
-        str | None,
-        typer.Option(
-            "--host", metavar="ADDRESS", help="Where to listen. Default: loopback.", show_default=False
-        ),
-    ] = None,
-    port: Annotated[
-        int | None,
-        typer.Option(
-            "--port", metavar="N", min=0, max=65535, help="0: a free one. Default: 8233.", show_default=False
-        ),
-    ] = None,
-    require_key: Annotated[
-        bool, typer.Option("--require-key", help="Let in nobody without an API key.")
-    ] = False,
+    host: Host = None,
+    port: Port = None,
+    require_key: RequireKey = False,
     processes: Annotated[int, typer.Option("--processes", min=1, metavar="N", help="How many workers.")] = 1,
     log_format: LogFormatOption = LogFormat.TEXT,
     url: Url = None,

@@ -18,7 +18,7 @@ from headwater.cli.session import Json, Session, Url
 from headwater.cli.workers import run_workers
 from headwater.engine.options import EngineOptions
 from headwater.settings import Settings
-from headwater.telemetry.answering import answer_texts, port_of
+from headwater.telemetry.answering import answer_near
 from headwater.telemetry.tracing import set_up
 
 LOGGER: Final = logging.getLogger("headwater.worker")
@@ -154,16 +154,9 @@ async def _serve(
         running.callback(set_up(f"{app.name}-worker", everything=True))
         worker = await start(app, log, options, alone=alone, only=only)
         running.push_async_callback(worker.stop)
-        told = texts(worker, log)
-        try:
-            server = await answer_texts(host, port, told)
-        except OSError as error:
-            server = await answer_texts(host, 0, told)
-            LOGGER.warning(
-                "Port %d is taken (%s): metrics are at port %d.", port, error.strerror, port_of(server)
-            )
+        server, told_at = await answer_near(host, port, texts(worker, log), LOGGER)
         running.callback(server.close)
-        _say_serving(session, app, worker.options, worker.engine.worker, f"http://{host}:{port_of(server)}")
+        _say_serving(session, app, worker.options, worker.engine.worker, told_at)
         await stop.wait()
     if session.as_json:
         say_json({"event": "stopped", "worker": worker.engine.worker})

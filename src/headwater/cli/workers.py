@@ -14,7 +14,7 @@ from headwater.cli.output import flush, plain, say, say_json
 from headwater.cli.process import on_signals
 from headwater.cli.session import Session
 from headwater.cli.supervise import Child, supervise
-from headwater.telemetry.answering import Text, Texts, answer_texts, port_of
+from headwater.telemetry.answering import Text, Texts, answer_near
 from headwater.telemetry.counts import MEDIA, together
 
 LOGGER: Final = logging.getLogger("headwater.worker")
@@ -49,18 +49,11 @@ async def _run(session: Session, children: Sequence[Child], host: str, port: int
             say(plain(f"{child.name}: {told['worker']} serves {', '.join(told['workflows']) or 'queues'}"))
         flush()
 
-    texts = _texts(children)
-    try:
-        server = await answer_texts(host, port, texts)
-    except OSError as error:
-        server = await answer_texts(host, 0, texts)
-        LOGGER.warning(
-            "Port %d is taken (%s): metrics are at port %d.", port, error.strerror, port_of(server)
-        )
+    server, told_at = await answer_near(host, port, _texts(children), LOGGER)
     if session.as_json:
-        say_json({"event": "supervising", "metrics": f"http://{host}:{port_of(server)}/metrics"})
+        say_json({"event": "supervising", "metrics": f"{told_at}/metrics"})
     else:
-        say(f"{len(children)} workers; their metrics are at http://{host}:{port_of(server)}/metrics")
+        say(f"{len(children)} workers; their metrics are at {told_at}/metrics")
     flush()
     try:
         return await supervise(children, stop, tell)

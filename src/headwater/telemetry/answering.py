@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Final, NamedTuple
@@ -45,6 +46,20 @@ async def answer_texts(host: str, port: int, texts: Texts) -> asyncio.Server:
     return await asyncio.start_server(answer, host, port, limit=_MOST)
 
 
+async def answer_near(
+    host: str, port: int, texts: Texts, logger: logging.Logger
+) -> tuple[asyncio.Server, str]:
+    """The same at a free port where this one is taken, with a warning; and its address."""
+    try:
+        server = await answer_texts(host, port, texts)
+    except OSError as error:
+        server = await answer_texts(host, 0, texts)
+        logger.warning(
+            "Port %d is taken (%s): metrics are at port %d.", port, error.strerror, _port_of(server)
+        )
+    return server, f"http://{host}:{_port_of(server)}"
+
+
 async def _text(head: bytes, texts: Texts) -> Text:
     method, target, _ = head.split(b"\r\n", 1)[0].decode("latin-1").split(" ", 2)
     if method != "GET":
@@ -53,6 +68,6 @@ async def _text(head: bytes, texts: Texts) -> Text:
     return await asked() if asked else Text('{"status": "no such path"}', 404)
 
 
-def port_of(server: asyncio.Server) -> int:
+def _port_of(server: asyncio.Server) -> int:
     port: int = server.sockets[0].getsockname()[1]
     return port
