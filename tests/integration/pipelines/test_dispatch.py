@@ -2,26 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from headwater.log.log import Log
-from headwater.pipelines import Command, Pipeline
-from headwater.pipelines.dispatch import Dispatcher, queue_of
+from headwater.pipelines import Command
 from headwater.pipelines.events import CommandHandled, CommandRefused, CommandsSettled, command_stream
 from headwater.testing.contract import Site
 from tests.integration.pipelines.accounts import Balance, Draw, Pay, accounts
-
-
-def dispatcher(pipeline: Pipeline, log: Log) -> Dispatcher:  # type: ignore[type-arg]
-    [part] = pipeline.parts(log)
-    assert isinstance(part, Dispatcher)
-    return part
-
-
-async def settled(log: Log) -> None:
-    async with asyncio.timeout(30):
-        while await log.backend.ready(None, queue_of("accounts")):
-            await asyncio.sleep(0.02)
+from tests.integration.pipelines.dispatching import dispatcher, settled
 
 
 async def test_commands_of_an_account_are_handled_in_their_order(log: Log, site: Site) -> None:

@@ -3,27 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 import pytest
 
 from headwater.errors import CommandFailed, IdempotencyKeyReused
 from headwater.log.log import Log
 from headwater.log.port import Page, Query
-from headwater.pipelines import Pipeline
-from headwater.pipelines.dispatch import Dispatcher, queue_of
 from headwater.testing.contract import Site
 from tests.integration.pipelines.accounts import Balance, Draw, Drawn, Paid, Pay, accounts
-
-
-def worker_of(pipeline: Pipeline[Any, Balance], log: Log) -> Dispatcher:
-    return Dispatcher(log, pipeline.name, pipeline.commander(log))
-
-
-async def settled(log: Log) -> None:
-    async with asyncio.timeout(30):
-        while await log.backend.ready(None, queue_of("accounts")):
-            await asyncio.sleep(0.02)
+from tests.integration.pipelines.dispatching import dispatcher, settled
 
 
 async def test_a_key_stands_for_one_command_of_the_whole_pipeline(log: Log) -> None:
@@ -34,7 +22,7 @@ async def test_a_key_stands_for_one_command_of_the_whole_pipeline(log: Log) -> N
     await service.handle("c", Pay(cents=1), key="direct")
     await service.send("c", Pay(cents=2), key="direct")
     await service.send("c", Pay(cents=3), key="next")
-    worker = worker_of(accounts(), log)
+    worker = dispatcher(accounts(), log)
     await worker.start()
     await settled(log)
     await worker.stop()
@@ -46,7 +34,7 @@ async def test_commands_without_events_leave_no_token_behind(log: Log, site: Sit
     for n in range(20):
         await service.send("a", Pay(cents=0) if n % 2 else Draw(cents=1), key=f"k{n}")
     async with Log(site.backend()) as other:
-        workers = [worker_of(accounts(), one) for one in (log, other)]
+        workers = [dispatcher(accounts(), one) for one in (log, other)]
         for worker in workers:
             await worker.start()
         await settled(log)
@@ -57,7 +45,7 @@ async def test_commands_without_events_leave_no_token_behind(log: Log, site: Sit
 async def test_a_refused_command_is_told_as_such_to_who_handles_it_under_its_key(log: Log) -> None:
     service = accounts().on(log)
     await service.send("a", Draw(cents=5), key="k")
-    worker = worker_of(accounts(), log)
+    worker = dispatcher(accounts(), log)
     await worker.start()
     await settled(log)
     await worker.stop()
@@ -79,7 +67,7 @@ async def test_accounts_that_cannot_be_folded_wait_and_keep_no_other(log: Log) -
         await service.send(f"bad{n}", Pay(cents=1), key=f"bad{n}")
     await service.send("good", Pay(cents=1), key="good")
     object.__setattr__(pipeline.projection, "fold", choosy)
-    worker = worker_of(pipeline, log)
+    worker = dispatcher(pipeline, log)
     await worker.start()
     async with asyncio.timeout(10):
         while (await service.fetch("good")).version == 0:
@@ -87,7 +75,7 @@ async def test_accounts_that_cannot_be_folded_wait_and_keep_no_other(log: Log) -
     assert any("thirteen" in why for why in worker.failing.values())
     object.__setattr__(pipeline.projection, "fold", fold)
     await worker.stop()
-    mended = worker_of(pipeline, log)
+    mended = dispatcher(pipeline, log)
     await mended.start()
     await settled(log)
     await mended.stop()
@@ -101,7 +89,7 @@ async def test_a_long_backlog_of_one_account_is_handled_as_fast_as_a_short_one(
     service, reads = accounts().on(log), 0
     backlog = 300
     await asyncio.gather(*[service.send("a", Pay(cents=1), key=f"k{n}") for n in range(backlog)])
-    worker = worker_of(accounts(), log)
+    worker = dispatcher(accounts(), log)
     original = log.backend.read
 
     async def counted(query: Query) -> Page:

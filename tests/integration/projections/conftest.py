@@ -1,33 +1,10 @@
 """Where projections are tested: on every backend, by the same tests."""
 
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
-
 import pytest
 
 from headwater.log.log import Log
 from headwater.projections.open import store_for
 from headwater.projections.stores import Store
-from headwater.testing.contract import Site
-from tests.contract.sites import MemorySite, PostgresSite, SqliteSite
-
-
-@pytest.fixture(params=["memory", "sqlite", "postgres"])
-def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
-    if request.param == "memory":
-        yield MemorySite()
-    elif request.param == "sqlite":
-        yield SqliteSite(tmp_path)
-    else:
-        postgres = PostgresSite(request.getfixturevalue("postgres_template"))
-        yield postgres
-        postgres.drop()
-
-
-@pytest.fixture
-async def log(site: Site) -> AsyncIterator[Log]:
-    async with Log(site.backend()) as log:
-        yield log
 
 
 @pytest.fixture

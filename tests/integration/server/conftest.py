@@ -1,28 +1,15 @@
 """The server is tested over every backend, by the same tests."""
 
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator
 
 import pytest
 
 from headwater.log.log import Log
 from headwater.server.application import registry_of
 from headwater.testing.contract import Site
-from tests.contract.sites import MemorySite, PostgresSite, SqliteSite
+from tests.contract.sites import MemorySite
 from tests.integration.server.listening import Place, serving
 from tests.integration.server.shop import app
-
-
-@pytest.fixture(params=["memory", "sqlite", "postgres"])
-def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
-    if request.param == "memory":
-        yield MemorySite()
-    elif request.param == "sqlite":
-        yield SqliteSite(tmp_path)
-    else:
-        postgres = PostgresSite(request.getfixturevalue("postgres_template"))
-        yield postgres
-        postgres.drop()
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Where pipelines are tested: on every backend, by the same tests."""
+"""Fixtures for tests that are the same on every backend: where a log is kept, and a log there."""
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
