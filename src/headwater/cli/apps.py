@@ -9,8 +9,6 @@ import typer
 from headwater.app import Headwater
 from headwater.app.plugged import plugged_app
 from headwater.errors import DeclarationRefused
-from headwater.events.registry import Registry
-from headwater.runs.events import register_run_events
 
 Where = Annotated[str, typer.Argument(metavar="MODULE:APP", help="The app, as shop:app.")]
 
@@ -32,8 +30,3 @@ def app_of(where: str | None) -> Headwater:
         return load_app(where)
     except DeclarationRefused as error:
         raise typer.BadParameter(str(error)) from None
-
-
-def registry_of(app: Headwater) -> Registry:
-    """The events of runs, and those of the app."""
-    return register_run_events(Registry(*app.events))

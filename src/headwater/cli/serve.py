@@ -67,7 +67,7 @@ def serve(
 
 
 async def _serve(session: Session, app: Headwater, options: ServerOptions) -> None:
-    from headwater.server.application import registry_of
+    from headwater.server.application import server_registry
     from headwater.server.serve import serve as serve_http
 
     stop = on_signals()
@@ -87,7 +87,7 @@ async def _serve(session: Session, app: Headwater, options: ServerOptions) -> No
             say(plain(f"server of app {app.name} on {session.shown_url} answers at {address}"))
         flush()
 
-    async with session.opened(create=True, registry=registry_of(app)) as log:
+    async with session.opened(create=True, registry=server_registry(app)) as log:
         ends = set_up(f"{app.name}-server")
         try:
             await serve_http(app, log, options, stop, listening)

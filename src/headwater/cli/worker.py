@@ -10,13 +10,14 @@ from typing import Annotated, Final
 import typer
 
 from headwater.app import Headwater
-from headwater.cli.apps import MaybeWhere, app_of, registry_of
+from headwater.cli.apps import MaybeWhere, app_of
 from headwater.cli.logs import LogFormat, LogFormatOption, set_up_logs
 from headwater.cli.output import flush, plain, say, say_json
 from headwater.cli.process import on_signals, run_for_long
 from headwater.cli.session import Json, Session, Url
 from headwater.cli.workers import run_workers
 from headwater.engine.options import EngineOptions
+from headwater.runs.events import registry_of
 from headwater.settings import Settings
 from headwater.telemetry.answering import answer_near
 from headwater.telemetry.tracing import set_up

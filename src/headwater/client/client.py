@@ -23,11 +23,10 @@ from headwater.client.side import Side
 from headwater.errors import DeclarationRefused, NotSupported
 from headwater.events.envelope import Recorded
 from headwater.events.ids import TimeOrderedIds
-from headwater.events.registry import Registry
 from headwater.log.log import Log
 from headwater.log.open import open_log
 from headwater.runs.entry import RunSummary
-from headwater.runs.events import register_run_events
+from headwater.runs.events import registry_of
 from headwater.runs.machines import RunStatus
 from headwater.runs.rows import DEFAULT_TENANT, label_of
 from headwater.runs.state import RunState
@@ -83,10 +82,10 @@ class Client:
                 raise NotSupported(
                     f"A client of the server at {address} embeds no worker: start one beside its log."
                 )
-            self._side: Side = Remote(address, tenant, key, register_run_events(Registry(*app.events)))
+            self._side: Side = Remote(address, tenant, key, registry_of(app))
         else:
             shared = log is not None
-            log = log or open_log(address, registry=register_run_events(Registry(*app.events)))
+            log = log or open_log(address, registry=registry_of(app))
             self._side = self._embedded = Embedded(
                 app, tenant, log, shared=shared, worker=worker, options=options, start=start
             )

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, cast
 from urllib.parse import quote
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import orjson
 
@@ -21,14 +21,14 @@ from headwater.app.workflows import Bound
 from headwater.client.handle import RunEnd
 from headwater.client.side import Started
 from headwater.errors import HeadwaterError, LogClosed, LogUnavailable, NotSupported, OutcomeUnknown
-from headwater.events.clock import to_us
-from headwater.events.codec import PLAIN, Codec
-from headwater.events.envelope import Recorded, StoredRow
+from headwater.events.codec import Codec
+from headwater.events.envelope import Recorded
 from headwater.events.registry import Registry, RegistryDecoder
+from headwater.log.plain import recorded_of_json
 from headwater.runs.entry import RunSummary
 from headwater.runs.events import ErrorInfo, RunCancelled, RunCompleted, RunFailed
 from headwater.runs.machines import RunStatus
-from headwater.runs.plain import state_of_json
+from headwater.runs.plain import state_of_json, summary_of_json
 from headwater.runs.rows import DEFAULT_TENANT, label_of
 from headwater.runs.state import RunState
 from headwater.settings import Settings
@@ -117,7 +117,7 @@ class Remote:
             most = min(_PAGE, limit - len(found))
             asked = {"workflow": workflow, "status": list(status), "before": after, "limit": most}
             page = await self._ask("GET", "/runs", query=asked)
-            found += [_summary(one) for one in page["runs"]]
+            found += [summary_of_json(one) for one in page["runs"]]
             after = page["next"]
             if after is None:
                 break
@@ -133,7 +133,7 @@ class Remote:
             }
             page = await self._ask("GET", f"/runs/{_id(run)}/events", query=asked)
             for event in page["events"]:
-                yield Recorded(_row(event), self._decoder)
+                yield recorded_of_json(event, self._decoder)
             version = page["next"]
 
     async def wait_for(self, run: str, label: str | None, timeout: float | None) -> RunEnd:
@@ -230,38 +230,3 @@ def _error_of(answer: httpx.Response) -> HeadwaterError:
     HeadwaterError.__init__(error, detail)
     vars(error).update(facts)
     return error
-
-
-def _summary(fields: dict[str, Any]) -> RunSummary:
-    created = datetime.fromisoformat(fields["created_at"])
-    known: dict[str, Any] = {name: fields[name] for name in RunSummary._fields if name != "place"}
-    known |= {"created_at": created, "place": (to_us(created), fields["run"])}
-    return RunSummary(**known)
-
-
-def _row(event: dict[str, Any]) -> StoredRow:
-    """An event as a backend would hand it back."""
-    return StoredRow(
-        position=event["position"],
-        tenant=event["tenant"],
-        stream_type=event["stream_type"],
-        stream_id=event["stream_id"],
-        version=event["version"],
-        event_id=UUID(event["event_id"]),
-        type=event["type"],
-        schema_version=event["schema_version"],
-        spec_version=event["spec_version"],
-        occurred_at=to_us(datetime.fromisoformat(event["occurred_at"])),
-        recorded_at=to_us(datetime.fromisoformat(event["recorded_at"])),
-        run_id=event["run_id"],
-        correlation_id=event["correlation_id"],
-        causation_id=event["causation_id"],
-        actor=event["actor"],
-        traceparent=event["traceparent"],
-        encoding=PLAIN,
-        data=orjson.dumps(event["data"]),
-        metadata=orjson.dumps(event["metadata"]) if event["metadata"] else None,
-        blob=None,
-        digest=b"",
-        chain=bytes.fromhex(event["chain"]),
-    )

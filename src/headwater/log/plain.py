@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
+from uuid import UUID
+
+import orjson
 
 from headwater.errors import Undecodable
-from headwater.events.envelope import Recorded
+from headwater.events.clock import to_us
+from headwater.events.codec import PLAIN
+from headwater.events.envelope import Decoder, Recorded, StoredRow
 from headwater.log.log import Log
 
 
@@ -37,6 +43,35 @@ def event_json(log: Log, recorded: Recorded) -> dict[str, Any]:
         "cursor": str(log.cursor(recorded)),
     }
     return fields | ({"undecodable": problem} if problem else {})
+
+
+def recorded_of_json(event: dict[str, Any], decoder: Decoder) -> Recorded:
+    """And back; what it was stored as is not told, so it has no digest."""
+    row = StoredRow(
+        position=event["position"],
+        tenant=event["tenant"],
+        stream_type=event["stream_type"],
+        stream_id=event["stream_id"],
+        version=event["version"],
+        event_id=UUID(event["event_id"]),
+        type=event["type"],
+        schema_version=event["schema_version"],
+        spec_version=event["spec_version"],
+        occurred_at=to_us(datetime.fromisoformat(event["occurred_at"])),
+        recorded_at=to_us(datetime.fromisoformat(event["recorded_at"])),
+        run_id=event["run_id"],
+        correlation_id=event["correlation_id"],
+        causation_id=event["causation_id"],
+        actor=event["actor"],
+        traceparent=event["traceparent"],
+        encoding=PLAIN,
+        data=orjson.dumps(event["data"]),
+        metadata=orjson.dumps(event["metadata"]) if event["metadata"] else None,
+        blob=None,
+        digest=b"",
+        chain=bytes.fromhex(event["chain"]),
+    )
+    return Recorded(row, decoder)
 
 
 def payload(recorded: Recorded) -> tuple[Any, str | None]:

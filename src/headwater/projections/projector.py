@@ -19,7 +19,7 @@ from headwater.errors import CheckpointMoved, HeadwaterError
 from headwater.log.log import Log
 from headwater.projections.folding import Folding
 from headwater.projections.projection import Projection
-from headwater.projections.rebuild import is_asked, live_of, rebuild
+from headwater.projections.rebuild import generations_of, rebuild
 from headwater.projections.stores import Store
 from headwater.telemetry.loops import Loops
 
@@ -81,10 +81,10 @@ class Projector:
             with suppress(HeadwaterError):
                 await folding.release()
 
-    async def _build_if_asked(self, projection: Projection[Any], store: Store) -> None:
-        """Build states anew beside those in use, which go on meanwhile, where that was asked for or was left undone."""
+    def _build_beside(self, projection: Projection[Any], store: Store) -> None:
+        """Build states anew beside those in use, which go on meanwhile."""
         running = self._building.get(projection.name)
-        if (running is None or running.done()) and await is_asked(store, projection):
+        if running is None or running.done():
             work = self._build(projection, store)
             self._building[projection.name] = asyncio.create_task(
                 work, name=f"headwater-build-{projection.name}"
@@ -100,7 +100,7 @@ class Projector:
 
     async def _round(self, name: str, folding: Folding[Any], store: Store) -> None:
         projection = folding.projection
-        live = await live_of(store, projection)
+        live, asked = await generations_of(store, projection)
         if live.version > projection.version:
             raise HeadwaterError(
                 f"The states in use are of version {live.version} and this code's fold is {projection.version}. "
@@ -113,7 +113,8 @@ class Projector:
 
             await rebuild(self._log, projection, store, lease=self._lease, went=went)
             return
-        await self._build_if_asked(projection, store)
+        if asked:
+            self._build_beside(projection, store)
         at = await folding.take(live.generation)
         if at is None or at.paused:
             self.positions.pop(projection.name, None)

@@ -16,6 +16,7 @@ from uuid import uuid4
 from headwater.errors import CheckpointMoved
 from headwater.log.log import Log
 from headwater.log.port import DEFAULT_SHARD
+from headwater.projections.current import in_use
 from headwater.projections.folding import Folding
 from headwater.projections.projection import Projection
 from headwater.projections.stores import Checkpoint, CheckpointRepository, Key, StateRow, Store
@@ -32,15 +33,28 @@ class Compared(NamedTuple):
     hash: str
 
 
-async def live_of(store: CheckpointRepository, projection: Projection[Any]) -> Checkpoint:
-    """The generation in use; the first one is begun here."""
+class Generations(NamedTuple):
+    """The generation in use; and whether one of this fold is begun beside it: asked for, or left by who was killed."""
+
+    live: Checkpoint
+    asked: bool
+
+
+async def generations_of(store: CheckpointRepository, projection: Projection[Any]) -> Generations:
+    """What there is of a projection; the first generation is begun here."""
     while True:
         there = await store.checkpoints(projection.name)
         live = next((at for at in there if at.live), None)
         if live is not None:
-            return live
+            asked = any(not at.live and at.version == projection.version for at in there)
+            return Generations(live, asked)
         following = max((at.generation for at in there), default=0) + 1
         await store.create(projection.name, following, projection.version, live=True)
+
+
+async def live_of(store: CheckpointRepository, projection: Projection[Any]) -> Checkpoint:
+    """The generation in use; the first one is begun here."""
+    return (await generations_of(store, projection)).live
 
 
 async def rebuild(
@@ -103,16 +117,10 @@ async def _taken(folding: Folding[Any], generation: int, lease: float) -> None:
 
 async def ask_rebuild(store: Store, name: str) -> bool:
     """Have a worker build all states anew, at its next round; False if there is no such projection."""
-    live = next((at for at in await store.checkpoints(name) if at.live), None)
+    live = await in_use(store, name)
     if live is not None:
         await _begun(store, name, live.version, live)
     return live is not None
-
-
-async def is_asked(store: Store, projection: Projection[Any]) -> bool:
-    """Whether a generation of this fold is begun: asked for, or left by a rebuild that was killed."""
-    there = await store.checkpoints(projection.name)
-    return any(not at.live and at.version == projection.version for at in there)
 
 
 async def _begun(store: Store, name: str, version: int, live: Checkpoint) -> int:

@@ -20,6 +20,7 @@ from typing import Any, Final
 
 from headwater.errors import CheckpointMoved, NotSupported, Trouble
 from headwater.log.log import Log
+from headwater.projections.current import in_use
 from headwater.projections.stores import FROM_START, Checkpoint, Key, StateRow
 from headwater.settings import redacted
 
@@ -134,7 +135,7 @@ class RedisStore:
 
     async def _tenants(self, name: str, *, parked: bool) -> set[str]:
         """Whose states there are in the generation in use."""
-        live = next((at for at in await self.checkpoints(name) if at.live), None)
+        live = await in_use(self, name)
         if live is None:
             return set()
         kind = "parked" if parked else "state"

@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 
 from headwater.log.log import Log
 from headwater.log.port import DEFAULT_SHARD
-from headwater.projections.stores import Checkpoint, Store
+from headwater.projections.stores import Checkpoint, StateRow, Store
 
 COUNTED: Final = 1000
 """Keys that wait are counted up to here."""
@@ -64,4 +64,15 @@ def as_fields(summary: Summary) -> dict[str, Any]:
         **summary._asdict(),
         "status": summary.status,
         "building": building and {"version": building.version, "position": building.position},
+    }
+
+
+def parked_fields(row: StateRow) -> dict[str, Any]:
+    """A key that is parked, or is to be folded again, as JSON."""
+    return {
+        "tenant": row.tenant,
+        "key": row.key,
+        "parked": row.parked or None,
+        "error": row.error or None,
+        "again": bool(row.again),
     }

@@ -7,12 +7,20 @@ from the user's types by their annotations.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal, Protocol
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from headwater.events.model import Event
 from headwater.events.registry import Registry
+
+
+class Declares(Protocol):
+    """An app, as far as the events are concerned that it declares."""
+
+    @property
+    def events(self) -> Sequence[type[Event]]: ...
 
 
 class ErrorInfo(BaseModel):
@@ -300,6 +308,11 @@ RunEvent = (
     | ScheduleFired
     | EventEmitted
 )
+
+
+def registry_of(app: Declares) -> Registry:
+    """The events of runs, and those of an app."""
+    return register_run_events(Registry(*app.events))
 
 
 def register_run_events(registry: Registry) -> Registry:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from pydantic import TypeAdapter
 
+from headwater.events.clock import to_us
 from headwater.runs.entry import RunSummary
 from headwater.runs.state import RunState
 from headwater.runs.timeline import Line
@@ -30,6 +32,14 @@ def summary_json(summary: RunSummary) -> dict[str, Any]:
     fields = summary._asdict()
     del fields["place"]
     return fields | {"created_at": summary.created_at.isoformat(), "attributes": dict(summary.attributes)}
+
+
+def summary_of_json(fields: dict[str, Any]) -> RunSummary:
+    """And back."""
+    created = datetime.fromisoformat(fields["created_at"])
+    known: dict[str, Any] = {name: fields[name] for name in RunSummary._fields if name != "place"}
+    known |= {"created_at": created, "place": (to_us(created), fields["run"])}
+    return RunSummary(**known)
 
 
 def line_json(line: Line) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from headwater.app import Headwater
 from headwater.app.domain import Serving
 from headwater.events.registry import Registry
 from headwater.log.log import Log
-from headwater.runs.events import register_run_events
+from headwater.runs.events import registry_of
 from headwater.server import page, problems
 from headwater.server.access.events import register_access_events
 from headwater.server.guard import Guard
@@ -40,9 +40,9 @@ from headwater.server.wire import ProblemShown
 API = "/api/v1"
 
 
-def registry_of(app: Headwater) -> Registry:
+def server_registry(app: Headwater) -> Registry:
     """The events that a server of an app reads and writes."""
-    return register_access_events(register_run_events(Registry(*app.events)))
+    return register_access_events(registry_of(app))
 
 
 def create_server(app: Headwater, log: Log, options: ServerOptions | None = None) -> tuple[ASGIApp, Server]:

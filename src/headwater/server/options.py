@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Final
 
+from headwater.settings import Settings
+
+_DEFAULTS: Final = Settings()
 LOCAL_NAMES: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 
@@ -18,18 +21,18 @@ class ServerOptions:
     Standard Webhooks secret; several of one tenant are all good, so that they can be rotated.
     """
 
-    host: str = "127.0.0.1"
-    port: int = 8233
-    require_key: bool = False
-    allowed_hosts: tuple[str, ...] = ()
-    max_body: int = 4 * 1024 * 1024
+    host: str = _DEFAULTS.server_host
+    port: int = _DEFAULTS.server_port
+    require_key: bool = _DEFAULTS.server_require_key
+    allowed_hosts: tuple[str, ...] = _DEFAULTS.server_allow_hosts
+    max_body: int = _DEFAULTS.server_max_body
     body_patience: float = 20.0
     head_patience: float = 10.0
     max_head: int = 64 * 1024
     connections: int = 10_000
-    rate: float = 1000.0
+    rate: float = _DEFAULTS.server_rate
     grace: float = 5.0
-    metrics_url: str = "http://127.0.0.1:2999/metrics"
+    metrics_url: str = _DEFAULTS.worker_metrics_url
     webhook_secrets: tuple[tuple[str, str], ...] = ()
     heartbeat: float = 15.0
 

@@ -26,10 +26,9 @@ from headwater.engine.engine import Engine
 from headwater.engine.options import EngineOptions
 from headwater.errors import HookNotFound, HookTooEarly
 from headwater.events.envelope import Recorded
-from headwater.events.registry import Registry
 from headwater.log.log import Log
 from headwater.log.port import Backend, Call, Outcome
-from headwater.runs.events import RunCancelled, RunCompleted, RunFailed, register_run_events
+from headwater.runs.events import RunCancelled, RunCompleted, RunFailed, registry_of
 from headwater.runs.rows import DEFAULT_TENANT, STREAM_TYPE, run_stream
 from headwater.testing.simulation import SimulationLoop
 from headwater.testing.simulation.clock import SimulatedClock
@@ -190,7 +189,7 @@ class _World:
         self._engines.append(engine)
 
     def _log(self, backend: Backend) -> Log:
-        registry = register_run_events(Registry(*self._app.events))
+        registry = registry_of(self._app)
         return Log(backend, registry, clock=self._clock, random=Random(0))
 
     def _note_defect(self, loop: object, details: dict[str, Any]) -> None:

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from headwater.log.log import Log
-from headwater.server.application import registry_of
+from headwater.server.application import server_registry
 from headwater.testing.contract import Site
 from tests.contract.sites import MemorySite
 from tests.integration.server.listening import Place, serving
@@ -14,13 +14,13 @@ from tests.integration.server.shop import app
 
 @pytest.fixture
 async def log(site: Site) -> AsyncIterator[Log]:
-    async with Log(site.backend(), registry_of(app)) as log:
+    async with Log(site.backend(), server_registry(app)) as log:
         yield log
 
 
 @pytest.fixture
 async def memory() -> AsyncIterator[Log]:
-    async with Log(MemorySite().backend(), registry_of(app)) as log:
+    async with Log(MemorySite().backend(), server_registry(app)) as log:
         yield log
 
 

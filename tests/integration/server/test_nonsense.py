@@ -16,7 +16,7 @@ from schemathesis import GenerationMode
 
 from headwater.log.log import Log
 from headwater.log.memory import MemoryBackend
-from headwater.server.application import create_server, registry_of
+from headwater.server.application import create_server, server_registry
 from headwater.server.options import ServerOptions
 from headwater.server.serve import listen
 from tests.integration.server.shop import app
@@ -37,7 +37,7 @@ class Running:
     async def _main(self) -> None:
         self._stop = asyncio.Event()
         self._loop = asyncio.get_running_loop()
-        async with Log(MemoryBackend(), registry_of(app)) as log:
+        async with Log(MemoryBackend(), server_registry(app)) as log:
             application, server = create_server(app, log, ServerOptions(port=0))
             await listen(application, server, self._stop, self._listens)
             self.followers = server.feeds.followers

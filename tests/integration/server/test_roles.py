@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from headwater.log.open import open_log
-from headwater.server.application import registry_of
+from headwater.server.application import server_registry
 from headwater.server.options import ServerOptions
 from headwater.worker.start import start
 from tests.integration.server.listening import events_of, serving
@@ -13,8 +13,8 @@ from tests.servers.postgres import Database
 
 async def test_a_server_needs_no_more_than_the_servers_role(postgres_database: Database) -> None:
     async with (
-        open_log(postgres_database.worker_url, registry=registry_of(app)) as log,
-        open_log(postgres_database.server_url, registry=registry_of(app)) as restricted,
+        open_log(postgres_database.worker_url, registry=server_registry(app)) as log,
+        open_log(postgres_database.server_url, registry=server_registry(app)) as restricted,
     ):
         worker = await start(app, log)
         try:

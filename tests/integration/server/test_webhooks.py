@@ -91,11 +91,11 @@ async def test_without_a_secret_only_a_token_that_cannot_be_guessed_is_enough(me
 async def test_no_two_runs_of_one_id_make_the_same_token(memory: Log) -> None:
     """Who knows a run's id and the code does not know its token: it is chance, kept by the history."""
     from headwater.log.memory import MemoryBackend
-    from headwater.server.application import registry_of
+    from headwater.server.application import server_registry
 
     tokens: set[str] = set()
     for _ in range(2):
-        async with Log(MemoryBackend(), registry_of(app)) as log, serving(app, log, worker=True) as place:
+        async with Log(MemoryBackend(), server_registry(app)) as log, serving(app, log, worker=True) as place:
             tokens.add((await waiting(place, None))[1])
     assert len(tokens) == 2
 

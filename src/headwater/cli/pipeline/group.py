@@ -6,10 +6,11 @@ from typing import Annotated, Any
 
 import typer
 
-from headwater.cli.apps import Where, app_of, registry_of
+from headwater.cli.apps import Where, app_of
 from headwater.cli.output import plain, say, say_json
 from headwater.cli.session import Json, Session, Url, run
 from headwater.pipelines.summary import COUNTED, pipeline_json, pipeline_of, with_progress
+from headwater.runs.events import registry_of
 
 app = typer.Typer(help="Look at an app's pipelines.", no_args_is_help=True, rich_markup_mode=None)
 

@@ -16,7 +16,7 @@ from headwater.cli.session import Json, Session, Url, run
 from headwater.projections.current import in_use, state_in_use
 from headwater.projections.open import store_for
 from headwater.projections.stores import Key, StateRow
-from headwater.projections.summary import COUNTED, Summary, as_fields, summaries
+from headwater.projections.summary import COUNTED, Summary, as_fields, parked_fields, summaries
 
 _COLOURS: dict[str, Colour] = {"current": "green", "behind": "cyan", "paused": "dim", "parked": "red"}
 
@@ -60,10 +60,10 @@ def show(
     summary, rows = run(_show(session, name, key, tenant, app))
     if key is not None:
         [row] = rows
-        said = {**_parked(row), "position": row.position, "state": _state(row)}
+        said = {**parked_fields(row), "position": row.position, "state": _state(row)}
         say_json(said) if session.as_json else say(plain(json.dumps(said["state"], ensure_ascii=False)))
     elif session.as_json:
-        say_json({**as_fields(summary), "keys": [_parked(row) for row in rows]})
+        say_json({**as_fields(summary), "keys": [parked_fields(row) for row in rows]})
     else:
         say(f"{summary.name}  version {summary.version}  {_line(summary)}")
         for row in rows:
@@ -95,16 +95,6 @@ async def _show(
         if row is None:
             raise NotThere(f"Projection {name!r} has no state of key {key!r} of tenant {tenant!r}.")
         return found[0], [row]
-
-
-def _parked(row: StateRow) -> dict[str, Any]:
-    return {
-        "tenant": row.tenant,
-        "key": row.key,
-        "parked": row.parked or None,
-        "error": row.error or None,
-        "again": bool(row.again),
-    }
 
 
 def _state(row: StateRow) -> Any:

@@ -10,7 +10,7 @@ import typer
 from headwater.app import Headwater, Workflow
 from headwater.app.plain import bound, workflow_of
 from headwater.app.workflows import Bound
-from headwater.cli.apps import Where, app_of, registry_of
+from headwater.cli.apps import Where, app_of
 from headwater.cli.output import plain, say, say_json
 from headwater.cli.run.arguments import Tenant, attributes_of, json_of
 from headwater.cli.run.results import ended, say_end
@@ -18,6 +18,7 @@ from headwater.cli.session import Json, Session, Url, run
 from headwater.client import Client, RunHandle
 from headwater.client.handle import RunEnd
 from headwater.errors import ArgumentsRefused, PayloadRefused, WorkflowUnknown
+from headwater.runs.events import registry_of
 from headwater.runs.rows import DEFAULT_TENANT
 
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncGenerator
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Request, Response
 
 from headwater.errors import ProjectionUnknown
 from headwater.projections.current import in_use, state_in_use
 from headwater.projections.open import store_for
 from headwater.projections.projection import Projection
 from headwater.projections.stores import Key, Store
-from headwater.projections.summary import COUNTED, Summary, as_fields, summaries
+from headwater.projections.summary import COUNTED, Summary, as_fields, parked_fields, summaries
 from headwater.server.access.gate import Who
 from headwater.server.body import PlainRoute, answer, dumps
 from headwater.server.problems import Problem
@@ -24,8 +24,6 @@ from headwater.server.sse import MEDIA as EVENTS
 from headwater.server.wire import ProjectionShown, ProjectionsShown, StateShown
 
 _ROUND = 0.5
-OneKey = Annotated[str | None, Query(description="Only the state of this key.")]
-OneTenant = Annotated[str | None, Query(description="Only this tenant's states.")]
 
 
 def routes(server: Server) -> APIRouter:
@@ -49,19 +47,11 @@ def routes(server: Server) -> APIRouter:
         if wants_events(request):
             return EventStream(_progress(server, store_of(server, name), name))
         store = store_of(server, name)
-        generation = next(at.generation for at in await store.checkpoints(name) if at.live)
-        rows = await store.parked(name, generation, limit=COUNTED)
-        parked = [
-            {
-                "tenant": row.tenant,
-                "key": row.key,
-                "parked": row.parked,
-                "error": row.error,
-                "again": bool(row.again),
-            }
-            for row in rows
-        ]
-        return answer({**as_fields(summary), "keys": parked})
+        live = await in_use(store, name)
+        if live is None:
+            raise ProjectionUnknown(name)
+        rows = await store.parked(name, live.generation, limit=COUNTED)
+        return answer({**as_fields(summary), "keys": [parked_fields(row) for row in rows]})
 
     @router.get("/{name:id}/states/{key:id}", response_model=StateShown)
     async def get_state(name: str, key: str, tenant: str = reads) -> Response:

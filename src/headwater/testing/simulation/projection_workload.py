@@ -20,6 +20,7 @@ from headwater.events.model import Event
 from headwater.events.registry import Registry
 from headwater.log.log import Log, LogOptions
 from headwater.log.write import Write
+from headwater.projections.current import in_use
 from headwater.projections.projection import Projection
 from headwater.projections.projector import Projector
 from headwater.projections.rebuild import ask_rebuild, live_of
@@ -127,7 +128,7 @@ class ProjectionWorkload:
     async def _look(self, store: Store) -> None:
         """What is in use never goes back."""
         before = self._furthest
-        live = next((at for at in await store.checkpoints(NAME) if at.live), None)
+        live = await in_use(store, NAME)
         if live is None:
             return
         if live.position < before:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from random import Random
 
 from headwater.engine.options import EngineOptions
-from headwater.events.registry import Registry
 from headwater.log.log import Log, LogOptions
-from headwater.runs.events import register_run_events
+from headwater.runs.events import registry_of
 from headwater.testing.invariants import check
 from headwater.testing.run_invariants import check_runs
 from headwater.testing.simulation.run_flows import Flows
@@ -59,7 +58,7 @@ class RunWorkload:
             now = node.world.loop.time
             self._flows = Flows(lambda: int(begin <= now() < begin + lasts))
         self._nodes[node.name] = node
-        registry = register_run_events(Registry(*self._flows.app.events))
+        registry = registry_of(self._flows.app)
         async with node.log(registry, self._options) as log:
             if node.name in self._workers:
                 await work(node, log, self._flows.app, self._engine, self._restarts, self._evict_every)
