@@ -10,7 +10,7 @@ from headwater.testing.simulation.storage import Kept
 from headwater.testing.simulation.world import Mode
 
 MODES: tuple[Mode, ...] = ("fifo", "shuffled")
-MOST = 60
+MOST = 200
 
 
 def worlds(storage: Kept, seeds: int) -> list[Setup]:
