@@ -134,7 +134,9 @@ class ProjectionWorkload:
             seen = await states.state(key)
             fold = (await folded(log, appended.position))[Key(stream.tenant, key)]
             if seen[: len(fold)] != fold:
-                raise InvariantBroken("I4", "a state that came there is not the fold", key=key, state=seen, fold=fold)
+                raise InvariantBroken(
+                    "I4", "a state that came there is not the fold", key=key, state=seen, fold=fold
+                )
         await self._look(store)
 
     async def _look(self, store: Store) -> None:
