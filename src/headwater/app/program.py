@@ -54,6 +54,8 @@ class _Projection(Protocol):
     def name(self) -> str: ...
     @property
     def events(self) -> tuple[type[Event], ...]: ...
+    @property
+    def inline(self) -> bool: ...
 
 
 J = TypeVar("J", bound=_Projection)
@@ -137,6 +139,7 @@ class Headwater:
         fold: Callable[[T, Any], T] | None = None,
         from_stream: Callable[[EventStream[E]], T] | None = None,
         version: int = 1,
+        inline: bool = False,
         projections: Sequence[Projection[Any]] = (),
         commands: Sequence[CommandHandler[T]] = (),
         reactors: Sequence[Reactor] = (),
@@ -154,6 +157,7 @@ class Headwater:
             fold=fold,
             from_stream=from_stream,
             version=version,
+            inline=inline,
             projections=projections,
             commands=commands,
             reactors=reactors,
@@ -227,10 +231,18 @@ class Headwater:
         self.pipelines[pipeline.name] = pipeline
         pipeline.log_of = lambda: self.log
         for projection in pipeline.projections:
-            self.project(projection)
+            self._keep(projection)
 
     def project(self, projection: J) -> J:
         """Declare a projection: the app's workers keep its states up to date."""
+        if projection.inline:
+            raise DeclarationRefused(
+                f"Projection {projection.name!r} is inline: it belongs to the pipeline that stores its events. Name it "
+                "in that pipeline's projections=(...)."
+            )
+        return self._keep(projection)
+
+    def _keep(self, projection: J) -> J:
         if self.projections.setdefault(projection.name, projection) is not projection:
             raise DeclarationRefused(f"Projection {projection.name!r} is declared twice.")
         self.events.extend(model for model in projection.events if model not in self.events)

@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Se
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID, uuid4
 
 from headwater.errors import NotSupported, Refused, Trouble
@@ -51,6 +51,7 @@ from headwater.log.side import (
     OpenFence,
     PutEntry,
     PutReady,
+    PutState,
     SetDue,
     SideRow,
     TakeKey,
@@ -185,7 +186,7 @@ class _Rows:
                 entry = self.entries.get((tenant, name, key))
                 first = entry.at if entry else now_us
                 self.entries[tenant, name, key] = EntryRow(tenant, name, key, label, status, first, data)
-            case NeedKey() | NeedReady() | Fence():
+            case NeedKey() | NeedReady() | Fence() | PutState():
                 pass
 
 
@@ -197,6 +198,12 @@ def _wake(fence: _Fence, now_us: int) -> None:
 
 def _stream_of(row: StoredRow) -> Stream:
     return Stream(row.stream_type, row.stream_id, row.tenant)
+
+
+class KeptStates(Protocol):
+    """Where this log's states are, for those that go with an append."""
+
+    def put(self, row: PutState, position: int) -> None: ...
 
 
 class _NoHints:
@@ -221,6 +228,7 @@ class MemoryBackend:
         self.hints = _NoHints()
         self.beside: dict[str, object] = {}
         """What other parts keep beside this log, for as long as it lives."""
+        self.states: KeptStates | None = None
 
     async def open(self) -> LogInfo:
         return LogInfo(self._incarnation, self.name, SCHEMA_VERSION)
@@ -232,9 +240,11 @@ class MemoryBackend:
         return self._clock.now_us()
 
     async def append(self, shard: int, calls: Sequence[Call]) -> Sequence[Outcome]:
-        return self._append(calls)
+        judgement = self._write(calls)
+        self._put_states(judgement.side)
+        return judgement.outcomes
 
-    def _append(self, calls: Sequence[Call]) -> Sequence[Outcome]:
+    def _write(self, calls: Sequence[Call]) -> rules.Judgement:
         rows = self._rows
         now = self._clock.now_us()
         judgement = rules.judge(calls, rows, rows.tail(), now)
@@ -242,7 +252,12 @@ class MemoryBackend:
             rows.add(row)
         for tenant, side in judgement.side:
             rows.apply(tenant, side, judgement.tail.recorded_at)
-        return judgement.outcomes
+        return judgement
+
+    def _put_states(self, side: Sequence[tuple[str, SideRow]]) -> None:
+        for _, row in side:
+            if isinstance(row, PutState) and self.states is not None:
+                self.states.put(row, self._rows.streams[row.stream][row.version - 1].position)
 
     async def put_blobs(self, tenant: str, blobs: Sequence[tuple[bytes, bytes]]) -> None:
         self._rows.blobs.update({(tenant, hash): data for hash, data in blobs})
@@ -483,11 +498,15 @@ class MemoryBackend:
         before = self._rows
         if len(staged.calls) > 1:
             self._rows = before.copy()
+        side: list[tuple[str, SideRow]] = []
         for call in staged.calls:
-            [outcome] = self._append([call])
+            judgement = self._write([call])
+            [outcome] = judgement.outcomes
             if isinstance(outcome, Exception):
                 self._rows = before
                 raise outcome
+            side += judgement.side
+        self._put_states(side)
 
     async def enlist(self, connection: Any, calls: Sequence[Call]) -> None:
         raise NotSupported("The memory log has no database to share a transaction with.")

@@ -30,6 +30,7 @@ from headwater.log.side import (
     OpenFence,
     PutEntry,
     PutReady,
+    PutState,
     SetDue,
     SideRow,
     TakeKey,
@@ -51,6 +52,7 @@ class Limits(NamedTuple):
     inline: int = 64 * 1024
     payload: int = 64 * 1024 * 1024
     side_row: int = 64 * 1024
+    state: int = 1024 * 1024
 
 
 class Prepared(NamedTuple):
@@ -97,7 +99,11 @@ class Preparer:
             ]
         )
         for side in write.rows:
-            self._check_side(side)
+            if isinstance(side, PutState):
+                self._check_state(side, write)
+            else:
+                check_id("key", side.key)
+                self._check_side(side)
         return PreparedWrite(stream, rows, write.expect, write.known == "skip", write.rows), blobs
 
     def _plain_row(self, stream: Stream, event: Event, now: int) -> EventRow | None:
@@ -164,9 +170,8 @@ class Preparer:
         return EventRow(*envelope, event_digest(stream.tenant, stream.type, stream.id, *envelope))
 
     def _check_side(self, side: SideRow) -> None:
-        check_id("key", side.key)
         match side:
-            case Fence() | Wake() | Trust() | CloseFence() | ClearDue():
+            case Fence() | Wake() | Trust() | CloseFence() | ClearDue() | PutState():
                 pass
             case TakeKey(_, holder) | NeedKey(_, holder) | GiveKey(_, holder):
                 check_id("holder", holder)
@@ -192,6 +197,24 @@ class Preparer:
                 self._check_data(key, data)
             case ClearReady(queue) | WithdrawReady(queue) | NeedReady(queue):
                 check_name("queue", queue)
+
+    def _check_state(self, side: PutState, write: Write) -> None:
+        """The state was folded from what the write expects, and the write leads to where it is."""
+        leads_to = write.expect + len(write.events)
+        if side.stream != write.stream or write.expect < 0 or write.known == "skip":
+            raise PayloadRefused(
+                f"The state of {side.stream} goes with a write to that stream which expects a version."
+            )
+        if not write.events or side.version != leads_to:
+            raise PayloadRefused(
+                f"The state of {side.stream} is of version {side.version}; the write leads to version {leads_to}."
+            )
+        check_name("projection", side.projection)
+        if len(side.state) > self._limits.state:
+            raise PayloadRefused(
+                f"Projection {side.projection!r} makes a state of {len(side.state):,} bytes of {side.stream}; "
+                f"at most {self._limits.state:,} go with an append. Let it follow the log: inline=False."
+            )
 
     def _check_data(self, key: str, data: bytes) -> None:
         if len(data) > self._limits.side_row:
@@ -240,6 +263,7 @@ def _weighed(call: Call, blobs: Blobs) -> Prepared:
             weight += _PER_EVENT + len(row.data or b"") + len(row.metadata or b"")
         for side in write.side:
             name, exclusive = claims(side)
+            weight += len(side.state) if isinstance(side, PutState) else 0
             if exclusive and name[0] != "fence" and name in rows:
                 raise PayloadRefused(
                     f"A call changes the {name[0]} row {side.key!r} twice. Say once what it should be."

@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from headwater.events.envelope import Stream
+
 
 @dataclass(frozen=True, slots=True)
 class TakeKey:
@@ -150,6 +152,25 @@ class PutEntry:
     data: bytes = b""
 
 
+@dataclass(frozen=True, slots=True)
+class PutState:
+    """Put the state that a projection's fold makes of a stream at a version, where states of that fold are in use.
+
+    It goes with a write to that stream that expects a version and leads to this one. So whoever folded the state has
+    seen every event that it stands for.
+    """
+
+    projection: str
+    fold: int
+    stream: Stream
+    version: int
+    state: bytes
+
+    @property
+    def key(self) -> str:
+        return f"{self.stream.type}/{self.stream.id}"
+
+
 SideRow = (
     TakeKey
     | NeedKey
@@ -166,6 +187,7 @@ SideRow = (
     | NeedReady
     | WithdrawReady
     | PutEntry
+    | PutState
 )
 
 
@@ -188,6 +210,8 @@ def claims(row: SideRow) -> tuple[tuple[str, ...], bool]:  # noqa: PLR0911 - one
             return ("ready", queue, key), True
         case PutEntry(list, key):
             return ("entry", list, key), True
+        case PutState(projection):
+            return ("state", projection, row.key), True
 
 
 def is_repeatable(row: SideRow) -> bool:

@@ -97,6 +97,10 @@ class Complete(_Stage[E, S]):
         """Raised when the handler or the state's shape changes: the states are built anew."""
         return Complete({**self._said, "version": version}, self._registered)
 
+    def with_inline_projection(self) -> Complete[E, S]:
+        """Have what the pipeline stores write the new state too, in the same transaction."""
+        return Complete({**self._said, "inline": True}, self._registered)
+
     def with_projections(self, *projections: Projection[Any]) -> Complete[E, S]:
         return Complete({**self._said, "projections": projections}, self._registered)
 

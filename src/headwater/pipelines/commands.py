@@ -50,12 +50,13 @@ from headwater.pipelines.events import (
     register_command_events,
 )
 from headwater.pipelines.turns import Turns
+from headwater.projections.inline import Inline
 from headwater.projections.states import States
 
 S = TypeVar("S")
 C = TypeVar("C", bound="Command")
-_CONFLICTS: Final = 100
-_PAUSE: Final = 0.005
+CONFLICTS: Final = 100
+PAUSE: Final = 0.005
 
 
 class Command(BaseModel):
@@ -110,10 +111,11 @@ class Commander(Generic[S]):
         states: States[S],
         handlers: Sequence[CommandHandler[S]],
         turns: Turns,
+        inline: Inline,
     ) -> None:
         register_command_events(log.registry)
         self._log, self._pipeline, self._type, self._states = log, pipeline, aggregate_type, states
-        self._turns = turns
+        self._turns, self._inline = turns, inline
         self._handlers = {handler.name: handler for handler in handlers}
 
     async def handle(
@@ -134,7 +136,7 @@ class Commander(Generic[S]):
     ) -> Handled:
         handler, digest = self.handler_of(asked.command), digest_of(asked)
         marks = command_stream(self._pipeline, asked.aggregate, asked.tenant)
-        for attempt in range(_CONFLICTS):
+        for attempt in range(CONFLICTS):
             if (known := await self.known(asked, digest, tell_refusal=not note_refusal)) is not None:
                 return known
             state, version = await self._states.of_stream(stream)
@@ -164,19 +166,19 @@ class Commander(Generic[S]):
             ]
             marked = NewEvent(event=marker, id=marker_id, actor=actor)
             try:
-                _, placed = await self._log.append(
-                    Write(stream, written, expect=version), Write(marks, [marked], rows=rows)
+                _, placed = await self._inline.append(
+                    stream, written, version, beside=[Write(marks, [marked], rows=rows)]
                 )
             except (WrongVersion, EventIdReused, MixedIds):
-                await asyncio.sleep(_PAUSE * attempt)  # another was quicker: look, and decide anew
+                await asyncio.sleep(PAUSE * attempt)  # another was quicker: look, and decide anew
                 continue
             except OutcomeUnknown:
-                if attempt >= _CONFLICTS - 1:
+                if attempt >= CONFLICTS - 1:
                     raise
                 continue
             return Handled(asked.key, len(events), version + len(events), not placed.known[0])
         raise Conflict(
-            f"Aggregate {stream} changes too quickly: command {handler.name!r} was decided {_CONFLICTS} times in vain. "
+            f"Aggregate {stream} changes too quickly: command {handler.name!r} was decided {CONFLICTS} times in vain. "
             "Send it again."
         )
 

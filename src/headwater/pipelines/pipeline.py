@@ -20,6 +20,7 @@ from headwater.pipelines.event_stream import EventStream
 from headwater.pipelines.reactors import Reacting, Reactor
 from headwater.pipelines.service import PipelineService
 from headwater.pipelines.turns import Turns
+from headwater.projections.inline import Inline
 from headwater.projections.open import store_for
 from headwater.projections.projection import Projection, by_stream
 from headwater.projections.states import States
@@ -44,6 +45,7 @@ class Pipeline(Generic[E, S]):
         from_stream: Callable[[EventStream[E]], S] | None = None,
         version: int = 1,
         store: Callable[[Log], Store] = store_for,
+        inline: bool = False,
         projections: Sequence[Projection[Any]] = (),
         commands: Sequence[CommandHandler[S]] = (),
         reactors: Sequence[Reactor] = (),
@@ -77,9 +79,11 @@ class Pipeline(Generic[E, S]):
             version=version,
             stream_types=(self.aggregate_type,),
             store=store,
+            inline=inline,
         )
         self.projections: tuple[Projection[Any], ...] = (self.projection, *projections)
         self._turns = Turns()
+        self._service: PipelineService[E, S] | None = None
         self.log_of: Callable[[], Log] | None = None
         """Where the app's log is found; set when the pipeline is registered with an app."""
 
@@ -95,15 +99,19 @@ class Pipeline(Generic[E, S]):
                 f"Pipeline {self.name!r} belongs to no app. Declare it with app.pipeline(...), include its "
                 "domain, or use pipeline.on(log)."
             )
-        return self.on(self.log_of())
+        log = self.log_of()
+        if self._service is None or self._service.log is not log:
+            self._service = self.on(log)
+        return self._service
 
     def on(self, log: Log, tenant: str = "default") -> PipelineService[E, S]:
         """The pipeline on a log."""
         return PipelineService(self, log, tenant)
 
-    def commander(self, log: Log) -> Commander[S]:
+    def commander(self, log: Log, inline: Inline | None = None) -> Commander[S]:
         states = States(log, self.projection)
-        return Commander(log, self.name, self.aggregate_type, states, self.commands, self._turns)
+        inline = inline or Inline(log, self.projections)
+        return Commander(log, self.name, self.aggregate_type, states, self.commands, self._turns, inline)
 
     def parts(self, log: Log) -> list[Part]:
         """What a worker does for it, beside its projections."""

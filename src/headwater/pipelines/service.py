@@ -8,6 +8,7 @@ from datetime import datetime
 from itertools import groupby
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
+from headwater.errors import Conflict, WrongVersion
 from headwater.events.envelope import NewEvent, Stream
 from headwater.events.ids import derived_id
 from headwater.events.model import Event
@@ -15,9 +16,10 @@ from headwater.log.log import Log
 from headwater.log.side import Fence
 from headwater.log.snapshots import Folded
 from headwater.log.write import ANY, Appended, Write
-from headwater.pipelines.commands import Asked, Command, Handled
+from headwater.pipelines.commands import CONFLICTS, PAUSE, Asked, Command, Handled
 from headwater.pipelines.dispatch import accept
 from headwater.pipelines.event_stream import EventStream
+from headwater.projections.inline import Inline
 from headwater.projections.rebuild import Compared, Went, live_of, rebuild
 from headwater.projections.states import States
 from headwater.projections.stores import FROM_START, Key
@@ -36,7 +38,8 @@ class PipelineService(Generic[E, S]):
 
     def __init__(self, pipeline: Pipeline[E, S], log: Log, tenant: str = "default") -> None:
         self.pipeline, self.log, self.tenant = pipeline, log, tenant
-        self._commander = pipeline.commander(log)
+        self._inline = Inline(log, pipeline.projections)
+        self._commander = pipeline.commander(log, self._inline)
         self.states: States[S] = States(log, pipeline.projection)
 
     # Storing
@@ -57,8 +60,29 @@ class PipelineService(Generic[E, S]):
             else NewEvent(event=event, id=None if key is None else derived_id(stream, key, n), actor=actor)
             for n, event in enumerate(events)
         ]
+        if self._inline:
+            return await self._store_inline(stream, written, expect)
         [appended] = await self.log.append(Write(stream, written, expect=expect))
         return appended
+
+    async def _store_inline(
+        self, stream: Stream, events: Sequence[NewEvent], expect: int | Fence
+    ) -> Appended:
+        """The same, with the states; where nothing is expected of the stream, as often as others are quicker."""
+        rows = (expect,) if isinstance(expect, Fence) else ()
+        for attempt in range(CONFLICTS):
+            known = None if isinstance(expect, Fence) or expect == ANY else expect
+            version = await self._inline.version(stream) if known is None else known
+            try:
+                return (await self._inline.append(stream, events, version, rows=rows))[0]
+            except WrongVersion:
+                if known is not None:
+                    raise
+                await asyncio.sleep(PAUSE * attempt)
+        raise Conflict(
+            f"Aggregate {stream} changes too quickly: its state was folded {CONFLICTS} times in vain. Store it again, "
+            "or let the projection follow the log: inline=False."
+        )
 
     # Reading
 

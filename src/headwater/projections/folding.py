@@ -12,11 +12,17 @@ those of our own last write, and dropped whenever a write fails.
 A key is parked at the event that its fold, its state or its payload fails at. The state before stays, and later events
 of the key pass. To fold a key again, the log is read from where its state is to the checkpoint, and the result is
 written at that same checkpoint, so no event between is missed and none is folded twice.
+
+States of an inline projection are written by appends too (see `inline`), each with the position that it is at. Events
+up to there are skipped, and `save` leaves a newer state alone. What is written here lacks no event of its key up to the
+checkpoint, and what follows is still to be folded: so even a state that a redrive has put back comes to the fold of the
+log. Rows are written in one order here and there, so that neither waits for the other in a circle.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from operator import itemgetter
 from typing import Any, Final, Generic, TypeVar
 
 from headwater.errors import CheckpointMoved, HeadwaterError
@@ -30,6 +36,7 @@ from headwater.projections.stores import FROM_START, Checkpoint, Key, StateRow, 
 
 S = TypeVar("S")
 _UNSET: Final = object()
+_whose: Final = itemgetter(0, 1)
 
 
 class _Entry:
@@ -101,6 +108,8 @@ class Folding(Generic[S]):
         self.seen = page.seen
         if lazily and not page.rows:
             return True
+        if self.projection.inline:
+            self._cache.clear()  # appends write states too
         groups = self._grouped(await self._log.fill(page.rows))
         entries = await self._entries(groups)
         if self.projection.whole is None:
@@ -108,7 +117,8 @@ class Folding(Generic[S]):
                 found = [self._fold(entries[key], groups.pop(key)) for key in list(groups)]
         else:
             found = [await self._read_whole(entries[key], events[-1]) for key, events in groups.items()]
-        await self._save(page.seen, [row for row in found if row is not None])
+        rows = [row for row in found if row is not None]
+        await self._save(page.seen, sorted(rows, key=_whose) if self.projection.inline else rows)
         if len(self._cache) > self._cached:
             self._cache.clear()
         return True

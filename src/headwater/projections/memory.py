@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from headwater.errors import CheckpointMoved
-from headwater.projections.stores import FROM_START, Checkpoint, Key, StateRow
+from headwater.log.side import PutState
+from headwater.projections.stores import FROM_START, NOT_ASKED, Checkpoint, Key, StateRow
 
 
 @dataclass(slots=True)
@@ -76,9 +77,21 @@ class MemoryStore:
         kept = self._kept.get((at.name, at.generation))
         if kept is None or (kept.at.epoch, kept.at.position) != (at.epoch, at.position):
             raise CheckpointMoved(at.name)
-        kept.rows.update((Key(row.tenant, row.key), row) for row in rows)
+        for row in rows:
+            there = kept.rows.get(Key(row.tenant, row.key))
+            if there is None or there.again or there.position <= row.position:
+                kept.rows[Key(row.tenant, row.key)] = row
         kept.at = kept.at._replace(position=position)
         return kept.at
+
+    def put(self, row: PutState, position: int) -> None:
+        """Put a state that goes with an append."""
+        live = self._live(row.projection)
+        if live is not None and live.at.version == row.fold:
+            key = Key(row.stream.tenant, row.key)
+            there = live.rows.get(key)
+            again = there.again if there is not None else NOT_ASKED
+            live.rows[key] = StateRow(*key, position, row.state, again=again)
 
     async def page(
         self, name: str, generation: int, after: Key | None = None, limit: int = 1000

@@ -15,6 +15,7 @@ def store_for(log: Log) -> Store:
     if isinstance(backend, MemoryBackend):
         kept = backend.beside.setdefault("projections", MemoryStore())
         if isinstance(kept, MemoryStore):
+            backend.states = kept
             return kept
     if backend.name == "sqlite":
         from headwater.log.sqlite.backend import SqliteBackend

@@ -52,6 +52,8 @@ class _Declared(Generic[S]):
     store: Callable[[Log], Store] = store_for
     whole: Callable[[Sequence[Recorded]], S] | None = None
     """The state from all events of a stream, read again when there are new ones, in place of the fold."""
+    inline: bool = False
+    """Whether a pipeline's appends write the new state too, in the same transaction (see `inline`)."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,15 @@ class Projection(_Declared[S]):
             raise DeclarationRefused(f"Projection {self.name!r} names no events. Name those that it folds.")
         if self.version < 1:
             raise DeclarationRefused(f"Projection {self.name!r} has version {self.version}; they begin at 1.")
+        if self.inline and (self.key, self.whole, self.store) != (by_stream, None, store_for):
+            raise DeclarationRefused(
+                f"Projection {self.name!r} is inline: its states are of single streams, folded event by event, and "
+                "kept in the log's own database. Leave out its key and its store, or inline=True."
+            )
+        if self.inline and len(self.stream_types) != 1:
+            raise DeclarationRefused(
+                f"Projection {self.name!r} is inline: say of which one aggregate type, with stream_types=(...,)."
+            )
         adapter = self.state if isinstance(self.state, TypeAdapter) else TypeAdapter(self.state)
         object.__setattr__(self, "types", tuple(type_name(model) for model in self.events))
         object.__setattr__(self, "_adapter", adapter)
@@ -79,6 +90,10 @@ class Projection(_Declared[S]):
     def folded(self, events: Iterable[Event]) -> S:
         """The state after these events."""
         return reduce(self.fold, events, self.initial)
+
+    def after(self, state: S, recorded: Iterable[Recorded]) -> S:
+        """The state after this one and what else was recorded, as far as it is of types that are folded."""
+        return reduce(self.fold, (one.event for one in recorded if one.type in self.types), state)
 
     def encode(self, state: S) -> bytes:
         """A state as canonical JSON: equal states are equal bytes."""

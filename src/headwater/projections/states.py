@@ -18,6 +18,7 @@ S = TypeVar("S")
 _SOONEST: Final = 0.002
 _LATEST: Final = 0.1
 _MANY: Final = 1_000_000
+_FEW: Final = 4
 
 
 class States(Generic[S]):
@@ -30,7 +31,12 @@ class States(Generic[S]):
             log.registry.add(model)
 
     async def state(self, key: str, *, tenant: str = "default") -> S:
-        """The state now: as far as the projection is. A key without events has the initial state."""
+        """The state now: as far as the projection is. A key without events has the initial state.
+
+        That of an inline projection holds every event of its stream.
+        """
+        if self._projection.inline and (stream := self._stream(key, tenant)) is not None:
+            return (await self.of_stream(stream)).state
         row = await self._row(Key(tenant, key))
         if row is None or row.state is None:
             return self._projection.initial
@@ -67,12 +73,42 @@ class States(Generic[S]):
     ) -> Folded[S]:
         """The fold of a stream as the log has it, and the version that it is of: now, at a version, or at a time."""
         projection = self._projection
+        if projection.inline and version is None and at is None:
+            kept = await self._kept(stream)
+            if kept is not None:
+                return kept
         if projection.whole is None:
             return await self._folder.state(stream, self._fold(), to_version=version, until=at)
         history = [one async for one in self._log.stream(stream, to_version=version, until=at)]
         known = [one for one in history if one.type in projection.types]
         state = projection.whole(known) if known else projection.initial
         return Folded(state, history[-1].version if history else 0)
+
+    def _stream(self, key: str, tenant: str) -> Stream | None:
+        """Whose state an inline projection keeps under a key."""
+        [type] = self._projection.stream_types
+        prefix, id = key[: len(type) + 1], key[len(type) + 1 :]
+        return Stream(type, id, tenant) if prefix == f"{type}/" else None
+
+    async def _kept(self, stream: Stream) -> Folded[S] | None:
+        """What is kept of a stream, with the events after it; None where nothing of this fold is."""
+        projection, key = self._projection, Key(stream.tenant, f"{stream.type}/{stream.id}")
+        live = await in_use(self._store, projection.name)
+        if live is None or live.version != projection.version:
+            return None
+        row = (await self._store.load(projection.name, live.generation, [key])).get(key)
+        if row is None or row.state is None or row.parked:
+            return None
+        limit = _FEW
+        while True:
+            newest = [one async for one in self._log.stream(stream, backward=True, limit=limit)]
+            if len(newest) < limit or newest[-1].position <= row.position:
+                break
+            limit *= 8
+        if not newest:
+            return None
+        missed = [one for one in reversed(newest) if one.position > row.position]
+        return Folded(projection.after(projection.decode(row.state), missed), newest[0].version)
 
     async def key_at_time(self, key: str, moment: datetime, *, tenant: str = "default") -> S:
         """The state of any key at a recorded time: the log is read from its beginning."""
@@ -99,8 +135,6 @@ class States(Generic[S]):
             f"projection-{projection.name}",
             projection.state,
             projection.initial,
-            lambda state, recorded: (
-                projection.fold(state, recorded.event) if recorded.type in projection.types else state
-            ),
+            lambda state, recorded: projection.after(state, (recorded,)),
             projection.version,
         )

@@ -10,6 +10,9 @@ What a store promises:
 - A generation is a set of states under construction or in use. `swap` puts one in the place of the live one, if it is
   at least as far, and drops the other, in one transaction.
 
+- A state may also be put by the append whose events it ends with (`log.side.PutState`), which knows nothing of
+  checkpoints. `save` leaves one alone that is newer than its own, unless the key was asked to be folded again.
+
 A parked key keeps the state before the event that it failed at. Later events of the key are not stored anywhere: they
 are in the log. A redrive reads them there.
 """

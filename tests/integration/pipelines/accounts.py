@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Literal, assert_never
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal, assert_never
 
 from pydantic import BaseModel
 
@@ -63,7 +63,12 @@ def turnover(state: Balance, event: Paid | Drawn) -> Balance:
     return Balance(cents=state.cents + event.cents)
 
 
-def accounts(*reactors: Reactor, from_stream: bool = False) -> Pipeline[Paid | Drawn, Balance]:
+def accounts(
+    *reactors: Reactor,
+    from_stream: bool = False,
+    inline: bool = False,
+    projections: Sequence[Projection[Any]] = (),
+) -> Pipeline[Paid | Drawn, Balance]:
     return Pipeline(
         name="accounts",
         aggregate_type="account",
@@ -72,6 +77,7 @@ def accounts(*reactors: Reactor, from_stream: bool = False) -> Pipeline[Paid | D
         initial=Balance(),
         fold=None if from_stream else fold,
         from_stream=total if from_stream else None,
+        inline=inline,
         projections=[
             Projection(
                 "turnover",
@@ -80,7 +86,8 @@ def accounts(*reactors: Reactor, from_stream: bool = False) -> Pipeline[Paid | D
                 fold=turnover,
                 events=(Paid, Drawn),
                 key=lambda _: "all",
-            )
+            ),
+            *projections,
         ],
         commands=[handles(Pay, pay), handles(Draw, draw)],
         reactors=reactors,

@@ -89,6 +89,7 @@ def test_what_is_taken_already_is_refused_and_nothing_of_the_domain_is_kept(
 class Mean:
     name: str = "mean"
     events: tuple[type[Event], ...] = (Rated,)
+    inline: bool = False
 
 
 def test_a_projection_that_is_declared_already_keeps_all_of_its_domain_out() -> None:

@@ -17,6 +17,7 @@ from headwater.log.side import (
     OpenFence,
     PutEntry,
     PutReady,
+    PutState,
     SetDue,
     SideRow,
     TakeKey,
@@ -68,6 +69,8 @@ def _flatten(row: SideRow, flat: list[Side]) -> None:  # noqa: PLR0912 - one for
             flat.append(_side("fence", key, number=epoch))
         case PutEntry(list, key, label, status, data):
             flat.append(_side("put_entry", key, list, data=data, label=label, status=status))
+        case PutState(projection, fold, stream, version, state):
+            flat.append(_side("put_state", row.key, projection, version, fold, state, stream.type))
         case OpenFence(key, label, holder):
             flat.append(_side("open", key, holder, label=label or None))
         case CloseFence(key):

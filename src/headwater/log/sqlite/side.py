@@ -19,6 +19,7 @@ from headwater.log.side import (
     OpenFence,
     PutEntry,
     PutReady,
+    PutState,
     SetDue,
     SideRow,
     TakeKey,
@@ -83,6 +84,9 @@ class SideTables:
                 self._execute(SQL["withdraw_ready"], (tenant, queue, key))
             case PutEntry(name, key, label, status, data):
                 self._execute(SQL["put_entry"], (tenant, name, key, label, status, now_us, data))
+            case PutState(projection, fold, stream, version, state):
+                of = (tenant, projection, row.key, fold, version, state, stream.type, stream.id)
+                self._execute(SQL["put_state"], of)
             case NeedKey() | NeedReady() | Fence():
                 pass
 

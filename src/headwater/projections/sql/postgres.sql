@@ -40,12 +40,13 @@ FROM unnest($3::text[], $4::text[]) AS k (tenant, key)
 JOIN headwater.states s ON s.name = $1 AND s.generation = $2 AND s.tenant = k.tenant AND s.key = k.key;
 
 -- name: save
--- Move the checkpoint from where it is thought to be, and write the states if it was there.
+-- Move the checkpoint from where it is thought to be, and write the states if it was there, unless a newer one went with
+-- an append meanwhile.
 WITH moved AS (
     UPDATE headwater.projections SET position = $5
     WHERE name = $1 AND generation = $2 AND epoch = $3 AND position = $4 RETURNING 1
 ), saved AS (
-    INSERT INTO headwater.states (name, generation, tenant, key, position, state, parked, error, again)
+    INSERT INTO headwater.states AS kept (name, generation, tenant, key, position, state, parked, error, again)
     SELECT $1, $2, u.tenant, u.key, u.position, u.state, u.parked, u.error, u.again
     FROM unnest($6::text[], $7::text[], $8::bigint[], $9::bytea[], $10::bigint[], $11::text[], $12::int[])
         AS u (tenant, key, position, state, parked, error, again)
@@ -53,6 +54,7 @@ WITH moved AS (
     ON CONFLICT (name, generation, tenant, key) DO UPDATE SET
         position = excluded.position, state = excluded.state, parked = excluded.parked,
         error = excluded.error, again = excluded.again
+        WHERE kept.position <= excluded.position OR kept.again > 0
 )
 SELECT 1 FROM moved;
 

@@ -64,9 +64,13 @@ UPDATE hw_projections SET position = ?5 WHERE name = ?1 AND generation = ?2 AND 
 RETURNING 1;
 
 -- name: save
--- One state.
-INSERT OR REPLACE INTO hw_states (name, generation, tenant, key, position, state, parked, error, again)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?);
+-- One state, unless a newer one went with an append meanwhile.
+INSERT INTO hw_states AS kept (name, generation, tenant, key, position, state, parked, error, again)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (name, generation, tenant, key) DO UPDATE SET
+    position = excluded.position, state = excluded.state, parked = excluded.parked, error = excluded.error,
+    again = excluded.again
+WHERE kept.position <= excluded.position OR kept.again > 0;
 
 -- name: page
 -- States in order.

@@ -21,6 +21,7 @@ from headwater.log.side import (
     OpenFence,
     PutEntry,
     PutReady,
+    PutState,
     SetDue,
     SideRow,
     TakeKey,
@@ -206,8 +207,8 @@ class Model:
                     del self.ready[key]
             case PutEntry(_, key, label, status):
                 self.entries[key] = label, status
-            case Fence() | NeedKey() | NeedReady():
-                pass
+            case Fence() | NeedKey() | NeedReady() | PutState():
+                pass  # states are no part of this model: see `states`
 
     # Who owns what
 

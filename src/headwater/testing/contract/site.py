@@ -19,7 +19,7 @@ from headwater.log.log import Log
 from headwater.log.port import Backend
 from headwater.testing.contract.facts import Noted
 
-Ability = Literal["clock", "processes", "network", "sql", "hold", "elsewhere", "snapshot"]
+Ability = Literal["clock", "processes", "network", "sql", "hold", "elsewhere", "snapshot", "states"]
 
 
 class Site(ABC):

@@ -18,6 +18,7 @@ from headwater.testing.contract.poison import PoisonContract
 from headwater.testing.contract.queues import QueuesContract
 from headwater.testing.contract.reads import ReadsContract
 from headwater.testing.contract.snapshots import SnapshotsContract
+from headwater.testing.contract.states import StatesContract
 from headwater.testing.contract.sweeps import SweepsContract
 from headwater.testing.contract.tenants import TenantsContract
 from headwater.testing.contract.times import TimesContract
@@ -48,6 +49,7 @@ class LogContract(
     CursorsContract,
     FollowingContract,
     SnapshotsContract,
+    StatesContract,
     MovingContract,
     VerifyingContract,
     TenantsContract,

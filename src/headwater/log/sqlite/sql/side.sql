@@ -58,6 +58,16 @@ SET label = excluded.label, status = excluded.status, data = excluded.data;
 -- Held keys of a tenant in a range.
 SELECT tenant, key, holder FROM hw_keys WHERE tenant = ?1 AND key >= ?2 AND key < ?3 ORDER BY key LIMIT ?4;
 
+-- name: put_state
+-- The state of a stream at a version, where states of that fold are in use.
+INSERT INTO hw_states (name, generation, tenant, key, position, state, parked, error, again)
+SELECT p.name, p.generation, ?1, ?3, e.position, ?6, 0, '', 0
+FROM hw_projections AS p CROSS JOIN hw_events AS e
+WHERE p.name = ?2 AND p.live AND p.version = ?4
+    AND e.tenant = ?1 AND e.stream_type = ?7 AND e.stream_id = ?8 AND e.version = ?5
+ON CONFLICT (name, generation, tenant, key)
+    DO UPDATE SET position = excluded.position, state = excluded.state, parked = 0, error = '';
+
 -- name: fence
 SELECT tenant, key, epoch, holder, wakes, seen, label, trial, deaths FROM hw_fences WHERE tenant = ?1 AND key = ?2;
 

@@ -184,5 +184,19 @@ BEGIN
         ON CONFLICT (list, key, tenant)
             DO UPDATE SET label = excluded.label, status = excluded.status, data = excluded.data;
     END IF;
+    -- Rows of states are locked in the order in which those who fold them do: see headwater/projections/folding.py.
+    IF side_kinds && ARRAY['put_state'] THEN
+        INSERT INTO headwater.states AS kept (name, generation, tenant, key, position, state, parked, error, again)
+        SELECT s.name, p.generation, s.tenant, s.key, e.position, s.data, 0, '', 0
+        FROM unnest(side_tenants, side_kinds, side_keys, side_names, side_numbers, side_priorities, side_datas, side_labels)
+            s(tenant, kind, key, name, number, priority, data, label)
+        JOIN headwater.projections p ON p.name = s.name AND p.live AND p.version = s.priority
+        JOIN headwater.events e ON e.tenant = s.tenant AND e.stream_type = s.label
+            AND e.stream_id = substr(s.key, length(s.label) + 2) AND e.version = s.number
+        WHERE s.kind = 'put_state'
+        ORDER BY s.name COLLATE "C", s.tenant COLLATE "C", s.key COLLATE "C"
+        ON CONFLICT (name, generation, tenant, key)
+            DO UPDATE SET position = excluded.position, state = excluded.state, parked = 0, error = '';
+    END IF;
 END
 $$;

@@ -254,7 +254,7 @@ GRANT SELECT, INSERT, UPDATE, DELETE
     ON headwater.keys, headwater.fences, headwater.due, headwater.ready, headwater.entries, headwater.snapshots
     TO headwater_worker, headwater_server;
 GRANT SELECT, INSERT, UPDATE, DELETE ON headwater.workers, headwater.projections, headwater.states TO headwater_worker;
-GRANT SELECT ON headwater.states TO headwater_server;
+GRANT SELECT, INSERT, UPDATE ON headwater.states TO headwater_server;
 GRANT SELECT, INSERT, UPDATE, DELETE ON headwater.commits TO headwater_worker, headwater_server;
 GRANT SELECT, INSERT, DELETE ON headwater.staged, headwater.voided TO headwater_worker, headwater_server;
 GRANT SELECT (shard, position, chain, recorded_at) ON headwater.events TO headwater_tail;
