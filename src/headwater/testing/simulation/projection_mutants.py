@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from headwater.log.snapshots import Folded
 from headwater.projections import rebuild
 from headwater.projections.folding import Folding
+from headwater.projections.inline import Inline
 from headwater.projections.memory import MemoryStore
 from headwater.projections.pages import Pages
 from headwater.projections.rebuild import Compared
-from headwater.projections.stores import StateRow
+from headwater.projections.states import States
+from headwater.projections.stores import Key, StateRow
 from headwater.testing.simulation.mutants import Mutant, Patch
 
 
@@ -68,6 +71,31 @@ def _swap_what_is_behind(swap: Any) -> Callable[..., Any]:
     return mutated
 
 
+def _go_on_from_what_is_remembered(at: Any) -> Callable[..., Any]:
+    async def mutated(inline: Any, stream: Any, version: int) -> Any:
+        _, states = inline._remembered.get(stream, (0, None))
+        return states if states is not None else await at(inline, stream, version)
+
+    return mutated
+
+
+def _ask_the_log(_: Any) -> Callable[..., Any]:
+    async def mutated(inline: Any, stream: Any) -> int:
+        return int(await inline._log.version(stream))
+
+    return mutated
+
+
+def _believe_what_is_kept(_: Any) -> Callable[..., Any]:
+    async def mutated(states: Any, stream: Any) -> Any:
+        row = await states._row(Key(stream.tenant, f"{stream.type}/{stream.id}"))
+        if row is None or row.state is None:
+            return None
+        return Folded(states._projection.decode(row.state), await states._log.version(stream))
+
+    return mutated
+
+
 PROJECTION_MUTANTS: Mapping[str, Mutant] = {
     mutant.name: mutant
     for mutant in (
@@ -96,6 +124,19 @@ PROJECTION_MUTANTS: Mapping[str, Mutant] = {
                 Patch(rebuild, "_caught_up", _call_it_caught_up),
                 Patch(MemoryStore, "swap", _swap_what_is_behind),
             ),
+        ),
+        Mutant(
+            "inline-at-another-version",
+            "an append carries a state that was folded from another version than it expects",
+            (
+                Patch(Inline, "version", _ask_the_log),
+                Patch(Inline, "_at", _go_on_from_what_is_remembered),
+            ),
+        ),
+        Mutant(
+            "inline-taken-for-all",
+            "a kept state is taken for the newest, whatever was appended without one",
+            (Patch(States, "_kept", _believe_what_is_kept),),
         ),
     )
 }

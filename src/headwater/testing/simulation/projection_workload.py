@@ -1,5 +1,5 @@
 """The projections workload: projectors that fold, die and come back, writers, readers that wait for what they wrote,
-rebuilds, pauses and redrives.
+rebuilds, pauses and redrives. Beside it there are inline states (see `inline_flow`).
 
 The state of a key is the list of the numbers that were added to it, so a lost event, one applied twice and one that
 overtook another all show. Events of one kind make the fold raise until it is mended at a moment in the middle; from
@@ -25,8 +25,9 @@ from headwater.projections.projection import Projection
 from headwater.projections.projector import Projector
 from headwater.projections.rebuild import ask_rebuild, live_of
 from headwater.projections.states import States
-from headwater.projections.stores import GO_ON, Key, Store
+from headwater.projections.stores import FROM_START, GO_ON, Key, Store
 from headwater.testing.invariants import InvariantBroken, check
+from headwater.testing.simulation.inline_flow import COUNTS, Counted, Counting, check_counts, counts
 from headwater.testing.simulation.states import simulated
 from headwater.testing.simulation.workload import Node
 
@@ -69,7 +70,7 @@ class ProjectionWorkload:
         self._options = LogOptions(poll=chance.choice((0.05, 0.25)), close_patience=60.0)
         self._numbers: dict[str, int] = {}
         self._quiet: dict[str, bool] = {}
-        self._furthest = 0
+        self._furthest = self._counted = 0
         self._now: Callable[[], float] = lambda: 0.0
 
     @property
@@ -85,18 +86,21 @@ class ProjectionWorkload:
     async def run(self, node: Node) -> None:
         self._now = node.world.loop.time
         self._quiet[node.name] = False
-        async with node.log(Registry(Added), self._options) as log:
-            projection = self.projection
-            projector = Projector(log, [projection], lease=self._lease)
+        async with node.log(Registry(Added, Counted), self._options) as log:
+            projection, counted = self.projection, counts(self._now)
+            projector = Projector(log, [projection, counted], lease=self._lease)
             await projector.start()
             try:
-                client = node.start(self._client(node, log, projection), f"{node.label} client")
+                counting = Counting(node, log, counted)
+                client = node.start(self._client(node, log, projection, counting), f"{node.label} client")
                 await node.stopping.wait()
                 client.cancel()
             finally:
                 await projector.stop()
 
-    async def _client(self, node: Node, log: Log, projection: Projection[list[int]]) -> None:
+    async def _client(
+        self, node: Node, log: Log, projection: Projection[list[int]], counting: Counting
+    ) -> None:
         """Do one thing after the other, then see that nothing stays parked or unfolded."""
         store, states = projection.store(log), States(log, projection)
         left = node.disk.setdefault("left", self._operations)
@@ -104,15 +108,24 @@ class ProjectionWorkload:
             left = node.disk["left"] = left - 1
             await asyncio.sleep(node.random.uniform(0, 2 * self.seconds / self._operations))
             with suppress(HeadwaterError, TimeoutError):
-                await self._one(node, log, store, states)
+                await self._one(node, log, store, states, counting)
         while not await self._settled(log, store):  # noqa: ASYNC110 - other processes fold
             await asyncio.sleep(0.2)
         self._quiet[node.name] = True
 
-    async def _one(self, node: Node, log: Log, store: Store, states: States[list[int]]) -> None:
-        match node.random.choice(("add", "add", "add", "add", "rebuild", "pause", "redrive")):
+    async def _one(
+        self, node: Node, log: Log, store: Store, states: States[list[int]], counting: Counting
+    ) -> None:
+        match node.random.choice(
+            ("add", "add", "add", "add", "count", "count", "rebuild", "pause", "redrive", "redrive counts")
+        ):
+            case "count":
+                self._counted += 1
+                await counting.count(self._counted)
             case "rebuild":
-                await ask_rebuild(store, NAME)
+                await ask_rebuild(store, node.random.choice((NAME, NAME, COUNTS)))
+            case "redrive counts":
+                await store.request(COUNTS, FROM_START)
             case "pause":
                 await store.pause(NAME, paused=True)
                 await asyncio.sleep(0.2)
@@ -154,15 +167,18 @@ class ProjectionWorkload:
         with suppress(HeadwaterError):
             await store.pause(NAME, paused=False)
             await self._look(store)
-            there = await store.checkpoints(NAME)
-            live = next((at for at in there if at.live), None)
             head = (await log.backend.tail(0)).position
-            if live is None or live.position < head or len(there) > 1:
-                return False
-            waiting = await store.parked(NAME, live.generation)
-            if waiting and self._now() > self._mended:
-                await store.request(NAME, GO_ON)
-            return not waiting
+            for name in (NAME, COUNTS):
+                there = await store.checkpoints(name)
+                live = next((at for at in there if at.live), None)
+                if live is None or live.position < head or len(there) > 1:
+                    return False
+                waiting = await store.parked(name, live.generation)
+                if waiting and self._now() > self._mended:
+                    await store.request(name, GO_ON)
+                if waiting:
+                    return False
+            return True
         return False
 
     def unfinished(self) -> str | None:
@@ -176,7 +192,7 @@ class ProjectionWorkload:
         a write that was under way when its process died may arrive when nobody folds any more."""
         await check(log)
         projection = self.projection
-        for model in projection.events:
+        for model in (Added, Counted):
             log.registry.add(model)
         store = projection.store(log)
         live = await live_of(store, projection)
@@ -193,3 +209,4 @@ class ProjectionWorkload:
                 state=found.get(key),
                 fold=expected.get(key),
             )
+        await check_counts(log, counts(self._now))

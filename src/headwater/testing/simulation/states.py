@@ -7,7 +7,7 @@ may die before and after each.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from copy import copy
 
 from headwater.errors import NotSupported
 from headwater.log.log import Log
@@ -78,7 +78,11 @@ def simulated(projection: Projection[S], now: Callable[[], float]) -> Projection
             return _beside(log, now)
         return SimulatedStore(_beside(Log(backend.inner), now), backend)
 
-    return replace(projection, store=store)
+    there = copy(
+        projection
+    )  # not made anew, which an inline one refuses of other stores: this is the log's own
+    object.__setattr__(there, "store", store)
+    return there
 
 
 def _beside(log: Log, now: Callable[[], float]) -> Store:
@@ -88,4 +92,5 @@ def _beside(log: Log, now: Callable[[], float]) -> Store:
     kept = backend.beside.setdefault("projections", MemoryStore(lambda: int(now() * 1_000_000)))
     if not isinstance(kept, MemoryStore):
         raise NotSupported("Something else is kept beside this log.")
+    backend.states = kept
     return kept
