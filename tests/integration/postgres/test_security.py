@@ -13,10 +13,10 @@ from headwater.events.envelope import RawEvent, Stream
 from headwater.log.log import Log
 from headwater.log.port import DEFAULT_SHARD, Query
 from headwater.log.postgres.backend import PostgresBackend
-from headwater.log.side import OpenFence, PutEntry, PutReady, SetDue, TakeKey
+from headwater.log.side import OpenFence, PutEntry, PutReady, PutState, SetDue, TakeKey
 from headwater.log.write import Write
 from headwater.projections.open import store_for
-from headwater.projections.stores import StateRow
+from headwater.projections.stores import Key, StateRow
 from tests.servers.postgres import Database
 
 OURS, THEIRS = Stream("order", "1", "ours"), Stream("order", "1", "theirs")
@@ -72,6 +72,18 @@ async def test_the_servers_role_reads_and_writes_for_the_tenant_it_names(
         async with served.transaction() as transaction:
             await transaction.append(Write(OURS, [RawEvent("sent", 1)]))
         assert await served.version(OURS) == 3
+
+
+async def test_the_servers_role_writes_states_with_its_appends(log: Log, postgres_database: Database) -> None:
+    await _fill(log)
+    async with Log(PostgresBackend(postgres_database.server_url)) as served:
+        for stream in (OURS, THEIRS):
+            put = PutState("spent", 1, stream, 2, b"{}")
+            await served.append(Write(stream, [RawEvent("paid", 1)], expect=1, rows=[put]))
+        store = store_for(log)
+        for stream, position in ((OURS, 3), (THEIRS, 4)):
+            key = Key(stream.tenant, f"{stream.type}/{stream.id}")
+            assert (await store.load("spent", 1, [key]))[key].position == position
 
 
 async def test_the_servers_role_is_told_when_it_names_no_tenant(
