@@ -21,18 +21,20 @@ log. Rows are written in one order here and there, so that neither waits for the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any, Final, Generic, TypeVar
 
-from headwater.errors import CheckpointMoved, HeadwaterError
+from headwater.errors import CheckpointMoved
 from headwater.events.envelope import Recorded, StoredRow
 from headwater.log.log import Log
 from headwater.log.port import Query
 from headwater.projections.collector import uncollected
+from headwater.projections.open import table_for
 from headwater.projections.pages import Pages
 from headwater.projections.projection import Projection
 from headwater.projections.stores import FROM_START, Checkpoint, Key, StateRow, Store, said
+from headwater.projections.tables import Line, RowsRefused, TableStore
 
 S = TypeVar("S")
 _UNSET: Final = object()
@@ -42,11 +44,15 @@ _whose: Final = itemgetter(0, 1)
 class _Entry:
     """A key's state as it was last written, and decoded when it is first folded onto."""
 
-    __slots__ = ("row", "state")
+    __slots__ = ("begun", "lines", "row", "state")
 
     def __init__(self, row: StateRow) -> None:
         self.row = row
         self.state: Any = _UNSET
+        self.lines: Sequence[Line] | None = None
+        """The rows of the table that are to be written with it, if there are any."""
+        self.begun = 0
+        """The first event in what is to be written."""
 
 
 class Folding(Generic[S]):
@@ -62,12 +68,15 @@ class Folding(Generic[S]):
         lease: float = 10.0,
         batch: int = 8000,
         cache: int = 50_000,
+        shows: bool = True,
     ) -> None:
         self._log, self.projection, self._store, self._holder = log, projection, store, holder
         self._lease_us, self._batch, self._cached = int(lease * 1_000_000), batch, cache
         self._pages = Pages(log.backend, Query(limit=batch, **self._filter()))
         self._cache: dict[Key, _Entry] = {}
         self.at: Checkpoint | None = None
+        table = projection.table if shows else None
+        self._table = None if table is None else table_for(log, projection.name, table)
         self.seen = 0
         """How far the log was read, which is where the checkpoint is or beyond."""
         for model in projection.events:
@@ -79,6 +88,9 @@ class Folding(Generic[S]):
         if at != self.at:
             self._cache.clear()
             self.seen = 0
+            if at is not None and self._table is not None:
+                await self._table.check()
+                await self._table.sweep()
         self.at = at
         return at
 
@@ -118,7 +130,8 @@ class Folding(Generic[S]):
         else:
             found = [await self._read_whole(entries[key], events[-1]) for key, events in groups.items()]
         rows = [row for row in found if row is not None]
-        await self._save(page.seen, sorted(rows, key=_whose) if self.projection.inline else rows)
+        rows = sorted(rows, key=_whose) if self.projection.inline else rows
+        await self._save(page.seen, rows, None if self._table is None else entries)
         if len(self._cache) > self._cached:
             self._cache.clear()
         return True
@@ -135,22 +148,24 @@ class Folding(Generic[S]):
             start = row._replace(parked=0, error="", again=0)
             if row.again == FROM_START:
                 start = start._replace(position=0, state=None)
-            entries[Key(row.tenant, row.key)] = _Entry(start)
+            entry = entries[Key(row.tenant, row.key)] = _Entry(start)
+            if row.again == FROM_START:
+                entry.lines = ()
         after = min(entry.row.position for entry in entries.values())
         while after < at.position:
             query = Query(after=after, to_position=at.position, limit=self._batch, **self._filter())
             page = await self._log.backend.read(query)
             rows = [row for row in page.rows if row[0] <= at.position]
             for key, events in self._grouped(await self._log.fill(rows)).items():
-                if (entry := entries.get(key)) is not None:
+                if (one := entries.get(key)) is not None:
                     if self.projection.whole is None:
-                        self._fold(entry, events)
+                        self._fold(one, events)
                     else:
-                        await self._read_whole(entry, events[-1])
+                        await self._read_whole(one, events[-1])
             if page.seen <= after:
                 break
             after = page.seen
-        await self._save(at.position, [entry.row for entry in entries.values()])
+        await self._save(at.position, [entry.row for entry in entries.values()], entries)
         self._cache.clear()
         return len(entries)
 
@@ -195,10 +210,13 @@ class Folding(Generic[S]):
         ]
         projection: Projection[Any] = self.projection
         try:
-            state = projection.encode(projection.whole(history) if projection.whole else projection.initial)
+            made = projection.whole(history) if projection.whole else projection.initial
+            state = projection.encode(made)
+            self._show(entry, made)
         except Exception as error:  # noqa: BLE001  (whatever it is, it is this key's)
             entry.row = entry.row._replace(parked=last.position, error=said(error))
         else:
+            entry.begun = last.position
             entry.row = entry.row._replace(position=last.position, state=state)
             entry.state = _UNSET
         return entry.row
@@ -210,6 +228,7 @@ class Folding(Generic[S]):
             return None
         projection: Projection[Any] = self.projection
         fold, state, position, parked, why = projection.fold, entry.state, row.position, 0, ""
+        begun = 0
         for recorded in events:
             here = recorded.row[0]
             if here <= row.position:
@@ -222,22 +241,67 @@ class Folding(Generic[S]):
                 parked, why = here, said(error)
                 break
             position = here
+            begun = begun or here
         kept = row.state
         if position > row.position:
             try:
                 kept = projection.encode(state)
-            except HeadwaterError as error:
-                parked, why, position = position, said(error), row.position
+                self._show(entry, state)
+            except Exception as error:  # noqa: BLE001  (a state that cannot be kept, or not be shown)
+                parked, why, position, kept, state = begun, said(error), row.position, row.state, _UNSET
+            entry.begun = entry.begun or begun
         elif not parked:
             return None
         entry.state = state
         entry.row = StateRow(row.tenant, row.key, position, kept, parked, why, row.again)
         return entry.row
 
-    async def _save(self, position: int, rows: Sequence[StateRow]) -> None:
+    def _show(self, entry: _Entry, state: Any) -> None:
+        """Have the table's rows of a state go with it."""
+        if self._table is not None and self.projection.table is not None:
+            entry.lines = self.projection.table.lines(Key(entry.row.tenant, entry.row.key), state)
+
+    async def _save(
+        self, position: int, rows: Sequence[StateRow], entries: Mapping[Key, _Entry] | None = None
+    ) -> None:
         try:
-            self.at = await self._store.save(self._needed(), position, rows)
+            at = self._needed()
+            if self._table is None or (at.position and not rows):
+                self.at = await self._store.save(at, position, rows)
+            else:
+                self.at = await self._save_with_lines(self._table, position, rows, entries or {})
         except BaseException:
             self._cache.clear()
             self.at, self.seen = None, 0
             raise
+
+    async def _save_with_lines(
+        self, table: TableStore, position: int, rows: Sequence[StateRow], entries: Mapping[Key, _Entry]
+    ) -> Checkpoint:
+        """The same with the rows of the table; keys whose rows the database does not take are parked."""
+        at, lines = self._needed(), dict[Key, Sequence[Line]]()
+        for row in rows:
+            entry = entries[Key(row.tenant, row.key)]
+            if entry.lines is not None:
+                lines[Key(row.tenant, row.key)] = entry.lines
+        try:
+            saved = await table.save(at, position, rows, lines)
+        except RowsRefused:
+            refused = await table.refused(at, lines)
+            if not refused:
+                raise
+            before = await self._store.load(at.name, at.generation, list(refused))
+            parked = [
+                (before.get(key) or StateRow(*key, 0, None))._replace(
+                    parked=entries[key].begun, error=said(RowsRefused(why)), again=0
+                )
+                for key, why in refused.items()
+            ]
+            others = [row for row in rows if (row.tenant, row.key) not in refused]
+            left = {key: made for key, made in lines.items() if key not in refused}
+            saved = await table.save(at, position, [*others, *parked], left)
+            self._cache = {}
+        for row in rows:
+            entry = entries[Key(row.tenant, row.key)]
+            entry.lines, entry.begun = None, 0
+        return saved

@@ -51,8 +51,7 @@ class PostgresStore:
         return {Key(row[0], row[1]): StateRow(*row) for row in rows}
 
     async def save(self, at: Checkpoint, position: int, rows: Sequence[StateRow]) -> Checkpoint:
-        columns: list[list[Any]] = [[row[i] for row in rows] for i in range(len(StateRow._fields))]
-        if not await self._run("save", at.name, at.generation, at.epoch, at.position, position, *columns):
+        if not await self._run("save", *_saved(at, position, rows)):
             raise CheckpointMoved(at.name)
         return at._replace(position=position)
 
@@ -73,3 +72,13 @@ class PostgresStore:
 
     async def _run(self, statement: str, *arguments: Any) -> Sequence[Any]:
         return await self._backend.fetch(_SQL[statement], *arguments)
+
+
+async def save_states(connection: Any, at: Checkpoint, position: int, rows: Sequence[StateRow]) -> bool:
+    """The same as `save`, in the transaction that is open; whether the checkpoint was where `at` says."""
+    return bool(await connection.fetch(_SQL["save"], *_saved(at, position, rows)))
+
+
+def _saved(at: Checkpoint, position: int, rows: Sequence[StateRow]) -> list[Any]:
+    columns: list[list[Any]] = [[row[i] for row in rows] for i in range(len(StateRow._fields))]
+    return [at.name, at.generation, at.epoch, at.position, position, *columns]

@@ -30,6 +30,7 @@ from headwater.events.names import check_name
 from headwater.log.log import Log
 from headwater.projections.open import store_for
 from headwater.projections.stores import Store
+from headwater.projections.tables import Table
 
 S = TypeVar("S")
 
@@ -52,6 +53,8 @@ class _Declared(Generic[S]):
     store: Callable[[Log], Store] = store_for
     whole: Callable[[Sequence[Recorded]], S] | None = None
     """The state from all events of a stream, read again when there are new ones, in place of the fold."""
+    table: Table[S] | None = None
+    """A table of the user's own that shows the states (see `tables`)."""
     inline: bool = False
     """Whether a pipeline's appends write the new state too, in the same transaction (see `inline`)."""
 
@@ -74,6 +77,11 @@ class Projection(_Declared[S]):
             raise DeclarationRefused(f"Projection {self.name!r} names no events. Name those that it folds.")
         if self.version < 1:
             raise DeclarationRefused(f"Projection {self.name!r} has version {self.version}; they begin at 1.")
+        if self.table is not None and (self.store is not store_for or self.inline):
+            raise DeclarationRefused(
+                f"Projection {self.name!r} has a table, whose rows move with the states in the log's own database, as "
+                "the projector folds them. Leave out its store and inline=True."
+            )
         if self.inline and (self.key, self.whole, self.store) != (by_stream, None, store_for):
             raise DeclarationRefused(
                 f"Projection {self.name!r} is inline: its states are of single streams, folded event by event, and "

@@ -85,7 +85,7 @@ async def _build(
 ) -> Compared:
     live = await live_of(store, projection)
     holder = f"{'rebuild' if keep else 'verify'}-{uuid4()}"
-    folding = Folding(log, projection, store, holder, lease=lease)
+    folding = Folding(log, projection, store, holder, lease=lease, shows=keep)
     generation = await _begun(store, projection.name, projection.version, live)
     try:
         while True:

@@ -75,14 +75,7 @@ class SqliteStore:
         return await self._backend.look(body)
 
     async def save(self, at: Checkpoint, position: int, rows: Sequence[StateRow]) -> Checkpoint:
-        def body(connection: Database) -> bool:
-            here = (at.name, at.generation, at.epoch, at.position, position)
-            if not connection.execute(_SQL["move"], here).fetchall():
-                return False
-            connection.executemany(_SQL["save"], [(at.name, at.generation, *row) for row in rows]).fetchall()
-            return True
-
-        if not await self._backend.change(body):
+        if not await self._backend.change(lambda c: save_states(c, at, position, rows)):
             raise CheckpointMoved(at.name)
         return at._replace(position=position)
 
@@ -108,6 +101,15 @@ class SqliteStore:
         return await self._backend.look(
             lambda c: [StateRow(*row) for row in c.execute(_SQL[statement], values)]
         )
+
+
+def save_states(connection: Database, at: Checkpoint, position: int, rows: Sequence[StateRow]) -> bool:
+    """Move the checkpoint and write states, in the transaction that is open; whether it was where `at` says."""
+    here = (at.name, at.generation, at.epoch, at.position, position)
+    if not connection.execute(_SQL["move"], here).fetchall():
+        return False
+    connection.executemany(_SQL["save"], [(at.name, at.generation, *row) for row in rows]).fetchall()
+    return True
 
 
 def _checkpoint(row: tuple[Any, ...]) -> Checkpoint:

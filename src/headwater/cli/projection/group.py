@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from headwater.cli.projection import asking, rebuilding, showing
+from headwater.cli.projection import asking, making, rebuilding, showing
 
 app = typer.Typer(help="Look at projections, and rebuild them.", no_args_is_help=True, rich_markup_mode=None)
 app.command("list")(showing.list_)
@@ -14,3 +14,4 @@ app.command("verify")(rebuilding.verify)
 app.command("pause")(asking.pause)
 app.command("resume")(asking.resume)
 app.command("redrive")(asking.redrive)
+app.command("tables")(making.tables)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from uuid import UUID
 
@@ -39,6 +39,8 @@ from headwater.log.postgres.restore import restore
 from headwater.log.postgres.rows import RowStore
 from headwater.log.postgres.statements import queries
 from headwater.log.postgres.trouble import DRIVER_ERRORS, as_trouble
+
+T = TypeVar("T")
 
 
 class PostgresBackend:
@@ -196,6 +198,10 @@ class PostgresBackend:
     async def fetch(self, sql: str, *arguments: Any) -> Sequence[Any]:
         """Run a statement over all tenants on what is kept beside the log. It may run twice."""
         return await self._connections.fetch(sql, *arguments, tenant=None)
+
+    async def change(self, job: Callable[[Any], Awaitable[T]]) -> T:
+        """Write what is kept beside the log in one transaction, whose outcome is unknown when the connection dies."""
+        return await self._connections.change(job)
 
     def transaction(self) -> AbstractAsyncContextManager[Transaction]:
         return transaction(self._connections)

@@ -8,10 +8,10 @@ with arguments runs inside an explicit transaction, which keeps its parsing and 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import asyncpg
 
@@ -24,6 +24,7 @@ CONNECT_TIMEOUT: Final = 10.0
 # Our reads go by index order, page by page. The planner knows how long the average stream is, and would sort the
 # rest of a long one for every page.
 PLANNING: Final = {"enable_bitmapscan": "off", "enable_seqscan": "off", "jit": "off"}
+T = TypeVar("T")
 _PLAN: Final = "".join(f"SET LOCAL {name} = {value}; " for name, value in PLANNING.items())
 
 
@@ -141,6 +142,17 @@ class Connections:
     async def fetch(self, sql: str, *arguments: Any, tenant: str | None) -> Sequence[Any]:
         """Run one query for a tenant; None for all of them."""
         return await self._run(sql, arguments, self.begin(tenant))
+
+    async def change(self, job: Callable[[Any], Awaitable[T]]) -> T:
+        """Do something in one transaction over all tenants. When the connection dies, what became of it is unknown."""
+        begin = self.begin(None)
+        try:
+            async with self.reader() as connection, connection.transaction():
+                if begin is not None:
+                    await connection.execute(_PLAN)
+                return await job(connection)
+        except DRIVER_ERRORS as error:
+            raise as_trouble(error) from error
 
     async def fetch_any(self, sql: str, *arguments: Any) -> Sequence[Any]:
         """Run a query that concerns no tenant, or that names its tenants to a function."""
