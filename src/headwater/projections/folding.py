@@ -75,6 +75,7 @@ class Folding(Generic[S]):
         self._pages = Pages(log.backend, Query(limit=batch, **self._filter()))
         self._cache: dict[Key, _Entry] = {}
         self.at: Checkpoint | None = None
+        self._leased: int | None = None
         table = projection.table if shows else None
         self._table = None if table is None else table_for(log, projection.name, table)
         self.seen = 0
@@ -92,14 +93,16 @@ class Folding(Generic[S]):
                 await self._table.check()
                 await self._table.sweep()
         self.at = at
+        self._leased = generation if at is not None else self._leased
         return at
 
     async def release(self) -> None:
         """Let another take it."""
         await self._pages.close()
-        if self.at is not None:
-            await self._store.release(self.at.name, self.at.generation, self._holder)
-            self.at = None
+        self.at = None
+        if self._leased is not None:  # also when a write has failed, or was cut off
+            await self._store.release(self.projection.name, self._leased, self._holder)
+            self._leased = None
 
     @property
     def behind(self) -> bool:

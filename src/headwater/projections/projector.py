@@ -94,7 +94,7 @@ class Projector:
         try:
             await rebuild(self._log, projection, store, lease=self._lease)
         except CheckpointMoved:
-            pass  # another builds it
+            pass  # it was asked for anew
         except HeadwaterError as error:
             LOGGER.warning("Rebuilding projection %s goes on later: %s", projection.name, error)
 

@@ -1,8 +1,9 @@
 """Rebuilding: a second generation is folded from the start beside the live one, and put into its place.
 
 Readers see the live generation until the swap, which is one transaction and happens only when the new one is at
-least as far. A rebuild that was killed is taken up where its checkpoint is, by whoever rebuilds next. `verify` builds
-in the same way, compares and drops what it built.
+least as far. A rebuild that was killed is taken up where its checkpoint is, by whoever rebuilds next; of two who
+rebuild at once, one folds, and the other waits until it is done. `verify` builds in the same way, in a generation
+of its own, compares and drops what it built.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from hashlib import sha256
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 from uuid import uuid4
 
 from headwater.errors import CheckpointMoved
@@ -23,6 +24,7 @@ from headwater.projections.stores import Checkpoint, CheckpointRepository, Key, 
 
 Went = Callable[[int, int], None]
 """Told how far the work is, and how far it goes."""
+_VERIFYING: Final = 0  # the version of what is built to be compared: no rebuild goes on with it
 
 
 class Compared(NamedTuple):
@@ -86,10 +88,11 @@ async def _build(
     live = await live_of(store, projection)
     holder = f"{'rebuild' if keep else 'verify'}-{uuid4()}"
     folding = Folding(log, projection, store, holder, lease=lease, shows=keep)
-    generation = await _begun(store, projection.name, projection.version, live)
+    generation = await _begun(store, projection.name, projection.version if keep else _VERIFYING, live)
     try:
         while True:
-            await _taken(folding, generation, lease)
+            if not await _taken(folding, generation, store, lease):
+                return await _as_it_is(store, projection.name)
             compared = await _caught_up(log, folding, store, lease, went)
             if compared is None:
                 continue
@@ -105,14 +108,35 @@ async def _build(
             await store.drop(projection.name, generation)
 
 
-async def _taken(folding: Folding[Any], generation: int, lease: float) -> None:
-    """Take the lease, which somebody who was killed may hold until it passes."""
-    clock = asyncio.get_running_loop().time
-    until = clock() + lease * 1.5
-    while await folding.take(generation) is None:
+async def _taken(folding: Folding[Any], generation: int, store: Store, lease: float) -> bool:
+    """Take the lease, which somebody who was killed may hold until it passes; False if another is done meanwhile."""
+    clock, name = asyncio.get_running_loop().time, folding.projection.name
+    until, position = clock() + lease * 1.5, -1
+    while True:
+        there = {at.generation: at for at in await store.checkpoints(name)}
+        ours = there.get(generation)
+        if ours is None or ours.live:
+            if any(at.live and at.generation >= generation for at in there.values()):
+                return False
+            raise CheckpointMoved(name)
+        if await folding.take(generation) is not None:
+            return True
+        if ours.position > position:
+            until, position = clock() + lease * 1.5, ours.position
         if clock() > until:
-            raise CheckpointMoved(folding.projection.name)
-        await asyncio.sleep(lease / 20)
+            raise CheckpointMoved(name)
+        await asyncio.sleep(min(0.1, lease / 20))
+
+
+async def _as_it_is(store: Store, name: str) -> Compared:
+    """What another has put into use."""
+    live = await in_use(store, name)
+    if live is None:
+        raise CheckpointMoved(name)
+    keys = 0
+    async for _ in _all(store, name, live.generation):
+        keys += 1
+    return Compared(keys, (), await state_hash(store, name, live.generation))
 
 
 async def ask_rebuild(store: Store, name: str) -> bool:
@@ -129,7 +153,7 @@ async def _begun(store: Store, name: str, version: int, live: Checkpoint) -> int
     for at in there:
         if not at.live and at.version == version:
             return at.generation
-        if not at.live:
+        if not at.live and version != _VERIFYING:
             await store.drop(at.name, at.generation)
     generation = max(at.generation for at in there or [live]) + 1
     await store.create(name, generation, version, live=False)
@@ -151,15 +175,18 @@ async def _caught_up(
     live = await live_of(store, folding.projection)
     if folding.at is None or folding.at.position < max(live.position, goal):
         return None
-    compared = await _compare(store, live, folding.at)
+    judged = live.version == folding.projection.version
+    compared = await _compare(store, live, folding.at, judged=judged)
     return compared if (await live_of(store, folding.projection)).generation == live.generation else None
 
 
-async def _compare(store: Store, live: Checkpoint, built: Checkpoint) -> Compared:
-    """Compare states of the same key at the same position; a live key that has moved on is not judged."""
+async def _compare(store: Store, live: Checkpoint, built: Checkpoint, *, judged: bool) -> Compared:
+    """Compare states of the same key at the same position; a live key that has moved on is not judged.
+
+    Without `judged`, the two are of different folds, and those in use are not looked at.
+    """
     different: list[Key] = []
     keys = 0
-    judged = live.version == built.version
     digest = sha256()
     after: Key | None = None
     while rows := await store.page(built.name, built.generation, after):

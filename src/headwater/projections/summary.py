@@ -39,7 +39,7 @@ async def summaries(log: Log, store: Store, name: str | None = None) -> Sequence
     found: list[Summary] = []
     for live in (at for at in there if at.live):
         rows = await store.parked(live.name, live.generation, limit=COUNTED)
-        building = next((at for at in there if at.name == live.name and not at.live), None)
+        building = next((at for at in there if at.name == live.name and not at.live and at.version), None)
         parked = sum(1 for row in rows if row.parked)
         asked = sum(1 for row in rows if row.again)
         found.append(
