@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from headwater import Log, Stream, Write
-from headwater.projections.open import store_for
+from headwater.projections.open import store_for, table_for
 from headwater.projections.projector import Projector
 from headwater.projections.states import States
 from headwater.projections.stores import Key
@@ -97,3 +97,46 @@ def test_a_person_verifies_and_rebuilds(spending: Command) -> None:
     wrong = spending("projection", "rebuild", "shop:app", "spend")
     assert wrong.returncode == 2
     assert "it has: spent" in wrong.stderr
+
+
+TABLE = """
+from headwater.projections.tables import Table
+
+def line(key, state):
+    return [(state.cents,)]
+
+shown = app.project(
+    Projection(
+        "shown", state=Spent, initial=Spent(), fold=spend, events=(Paid,), table=Table("sums", {"cents": "bigint"}, line)
+    )
+)
+"""
+
+
+def test_the_owner_makes_tables(command: Command, request: pytest.FixtureRequest) -> None:
+    command.folder.joinpath("plain.py").write_text(APP)
+    command.folder.joinpath("shop.py").write_text(APP + TABLE)
+    assert "no projection of app shop has a table" in command("projection", "tables", "plain:app").stdout
+    printed = command("projection", "tables", "shop:app").stdout
+    assert 'CREATE TABLE IF NOT EXISTS "sums_rows"' in printed
+    said = json.loads(command("projection", "tables", "shop:app", "--json").stdout)
+    assert (said["projection"], said["table"], said["make"]) == ("shown", "sums", False)
+    assert said["sql"].strip() == printed.strip()
+    is_postgres = command.url.startswith("postgres")
+    owner = request.getfixturevalue("postgres_database").owner_url if is_postgres else command.url
+    if is_postgres:
+        refused = command("projection", "tables", "shop:app", "--make")
+        assert refused.returncode != 0
+        assert "permission denied" in refused.stderr
+    for _ in range(2):
+        assert (
+            command("projection", "tables", "shop:app", "--make", url=owner).stdout
+            == "sums shows the states of shown\n"
+        )
+
+    async def look(log: Log) -> None:
+        space: dict[str, Any] = {"__name__": "shop"}
+        exec(APP + TABLE, space)
+        await table_for(log, "shown", space["shown"].table).check()
+
+    command.fill(look)
