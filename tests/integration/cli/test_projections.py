@@ -105,10 +105,9 @@ from headwater.projections.tables import Table
 def line(key, state):
     return [(state.cents,)]
 
+sums = Table("sums", {"cents": "bigint"}, line)
 shown = app.project(
-    Projection(
-        "shown", state=Spent, initial=Spent(), fold=spend, events=(Paid,), table=Table("sums", {"cents": "bigint"}, line)
-    )
+    Projection("shown", state=Spent, initial=Spent(), fold=spend, events=(Paid,), table=sums)
 )
 """
 
@@ -120,7 +119,7 @@ def test_the_owner_makes_tables(command: Command, request: pytest.FixtureRequest
     printed = command("projection", "tables", "shop:app").stdout
     assert 'CREATE TABLE IF NOT EXISTS "sums_rows"' in printed
     said = json.loads(command("projection", "tables", "shop:app", "--json").stdout)
-    assert (said["projection"], said["table"], said["make"]) == ("shown", "sums", False)
+    assert (said["projection"], said["table"], said["made"]) == ("shown", "sums", False)
     assert said["sql"].strip() == printed.strip()
     is_postgres = command.url.startswith("postgres")
     owner = request.getfixturevalue("postgres_database").owner_url if is_postgres else command.url
