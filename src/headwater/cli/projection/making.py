@@ -45,6 +45,7 @@ def tables(
         for name in made:
             say(f"{shown[name].name} shows the states of {name}")
     elif made:
-        say(plain("\n".join(made.values()).rstrip()))
+        for line in "\n".join(made.values()).splitlines():
+            say(plain(line))
     else:
         say(f"no projection of app {declared.name} has a table")
