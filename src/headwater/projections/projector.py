@@ -17,7 +17,7 @@ from uuid import uuid4
 
 from headwater.errors import CheckpointMoved, HeadwaterError
 from headwater.log.log import Log
-from headwater.projections.folding import Folding
+from headwater.projections.folding import BATCH, Folding
 from headwater.projections.projection import Projection
 from headwater.projections.rebuild import generations_of, rebuild
 from headwater.projections.stores import Store
@@ -31,8 +31,10 @@ _QUIET: Final = 0.1
 class Projector:
     """Background work of a worker: keeps states up to date."""
 
-    def __init__(self, log: Log, projections: Sequence[Projection[Any]], *, lease: float = 10.0) -> None:
-        self._log, self._projections, self._lease = log, projections, lease
+    def __init__(
+        self, log: Log, projections: Sequence[Projection[Any]], *, lease: float = 10.0, batch: int = BATCH
+    ) -> None:
+        self._log, self._projections, self._lease, self._batch = log, projections, lease, batch
         self._holder = f"projector-{uuid4()}"
         self._loops = Loops(LOGGER, passing=CheckpointMoved)  # another has it, or it was asked to look again
         self._tasks: list[asyncio.Task[None]] = []
@@ -69,7 +71,7 @@ class Projector:
 
     async def _keep(self, name: str, projection: Projection[Any]) -> None:
         store = projection.store(self._log)
-        folding = Folding(self._log, projection, store, self._holder, lease=self._lease)
+        folding = Folding(self._log, projection, store, self._holder, lease=self._lease, batch=self._batch)
         try:
             await self._loops.keep(
                 name,

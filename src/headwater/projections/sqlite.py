@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
+import orjson
+
 from headwater.errors import CheckpointMoved
 from headwater.log.sqlite.backend import SqliteBackend
 from headwater.log.sqlite.database import Database
 from headwater.projections.statements import statements
 from headwater.projections.stores import Checkpoint, Key, StateRow
 
+_MANY: Final = 100
 _SQL: Final = statements("sqlite.sql")
 
 
@@ -108,8 +111,20 @@ def save_states(connection: Database, at: Checkpoint, position: int, rows: Seque
     here = (at.name, at.generation, at.epoch, at.position, position)
     if not connection.execute(_SQL["move"], here).fetchall():
         return False
-    connection.executemany(_SQL["save"], [(at.name, at.generation, *row) for row in rows]).fetchall()
+    many = _as_json(rows) if len(rows) >= _MANY else None
+    if many is not None:
+        connection.execute(_SQL["save_many"], (at.name, at.generation, many)).fetchall()
+    else:
+        connection.executemany(_SQL["save"], [(at.name, at.generation, *row) for row in rows]).fetchall()
     return True
+
+
+def _as_json(rows: Sequence[StateRow]) -> str | None:
+    """Many rows as one value, for one statement during which Python may go on; None if a state is no text."""
+    try:
+        return orjson.dumps([(*row[:3], row[3] and row[3].decode(), *row[4:]) for row in rows]).decode()
+    except ValueError:
+        return None
 
 
 def _checkpoint(row: tuple[Any, ...]) -> Checkpoint:

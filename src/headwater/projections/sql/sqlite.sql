@@ -72,6 +72,16 @@ ON CONFLICT (name, generation, tenant, key) DO UPDATE SET
     again = excluded.again
 WHERE kept.position <= excluded.position OR kept.again > 0;
 
+-- name: save_many
+-- The same for many, as a JSON array of rows.
+INSERT INTO hw_states AS kept (name, generation, tenant, key, position, state, parked, error, again)
+SELECT ?1, ?2, value ->> 0, value ->> 1, value ->> 2, CAST(value ->> 3 AS BLOB), value ->> 4, value ->> 5, value ->> 6
+FROM json_each(?3) WHERE true
+ON CONFLICT (name, generation, tenant, key) DO UPDATE SET
+    position = excluded.position, state = excluded.state, parked = excluded.parked, error = excluded.error,
+    again = excluded.again
+WHERE kept.position <= excluded.position OR kept.again > 0;
+
 -- name: page
 -- States in order.
 SELECT tenant, key, position, state, parked, error, again FROM hw_states

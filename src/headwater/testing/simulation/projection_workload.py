@@ -66,6 +66,7 @@ class ProjectionWorkload:
         self._keys = chance.choice((1, 3, 8))
         self._operations = chance.choice((5, 15, 30))
         self._lease = chance.choice((0.6, 2.0))
+        self._batch = chance.choice((1, 3, 100))
         self._mended = chance.uniform(0, self.seconds)
         self._options = LogOptions(poll=chance.choice((0.05, 0.25)), close_patience=60.0)
         self._numbers: dict[str, int] = {}
@@ -88,7 +89,7 @@ class ProjectionWorkload:
         self._quiet[node.name] = False
         async with node.log(Registry(Added, Counted), self._options) as log:
             projection, counted = self.projection, counts(self._now)
-            projector = Projector(log, [projection, counted], lease=self._lease)
+            projector = Projector(log, [projection, counted], lease=self._lease, batch=self._batch)
             await projector.start()
             try:
                 counting = Counting(node, log, counted)
