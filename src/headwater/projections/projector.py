@@ -2,7 +2,7 @@
 
 One task a projection. It takes the lease of the live generation, does again what was asked for, folds to the end of the
 log, and waits for more. Events of others are passed without a write: the checkpoint follows when the log is quiet, and
-once a second. Another worker that holds the lease is left alone; when it is gone, its lease passes. A
+four times a second. Another worker that holds the lease is left alone; when it is gone, its lease passes. A
 projection whose `version` is newer than its live generation's is built anew beside it (see `rebuild`).
 """
 
@@ -26,6 +26,7 @@ from headwater.telemetry.loops import Loops
 LOGGER: Final = logging.getLogger("headwater.projections")
 _ROUND: Final = 1.0
 _QUIET: Final = 0.1
+_FOLLOW: Final = 0.25
 
 
 class Projector:
@@ -125,12 +126,17 @@ class Projector:
         await folding.again()
         clock = asyncio.get_running_loop().time
         until = clock() + min(_ROUND, self._lease / 3)
+        follow = clock() + _FOLLOW
         while clock() < until:
             more = await folding.step(lazily=True)
             self.positions[projection.name] = folding.seen
             self._loops.went(name)
-            if not more and await self._quiet(folding.seen, clock() + _QUIET if folding.behind else until):
+            quiet = not more and await self._quiet(
+                folding.seen, clock() + _QUIET if folding.behind else until
+            )
+            if quiet or clock() >= follow:
                 await folding.settle()
+                follow = clock() + _FOLLOW
         await folding.settle()
 
     async def _quiet(self, seen: int, until: float) -> bool:
