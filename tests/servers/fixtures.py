@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.servers.clickhouse import ClickHouseServer
 from tests.servers.pgbouncer import PgBouncer, pgbouncer_program
 from tests.servers.postgres import Database, PostgresServer, Template
 from tests.servers.process import ServerFailed
@@ -79,6 +80,22 @@ def redis_server() -> Iterator[RedisServer]:
 def private_redis() -> Iterator[RedisServer]:
     """A Redis of the test's own."""
     server = _launch_redis()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def clickhouse_server() -> Iterator[ClickHouseServer]:
+    """A ClickHouse for the session; tests that stop it take `private_clickhouse`."""
+    server = ClickHouseServer.launch()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def private_clickhouse() -> Iterator[ClickHouseServer]:
+    """A ClickHouse of the test's own."""
+    server = ClickHouseServer.launch()
     yield server
     server.close()
 

@@ -25,6 +25,8 @@ from typing import Final, NamedTuple, Protocol
 NOT_ASKED: Final = 0
 GO_ON: Final = 1
 FROM_START: Final = 2
+ELSEWHERE: Final = "@"
+"""In the name of a checkpoint: it is here, and its states are in another store, which is asked for it."""
 _LONGEST: Final = 500
 
 

@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 
 from headwater.log.log import Log
 from headwater.log.port import DEFAULT_SHARD
-from headwater.projections.stores import Checkpoint, StateRow, Store
+from headwater.projections.stores import ELSEWHERE, Checkpoint, StateRow, Store
 
 COUNTED: Final = 1000
 """Keys that wait are counted up to here."""
@@ -34,7 +34,7 @@ class Summary(NamedTuple):
 
 async def summaries(log: Log, store: Store, name: str | None = None) -> Sequence[Summary]:
     """All projections of a store, or one, by name."""
-    there = await store.checkpoints(name)
+    there = [at for at in await store.checkpoints(name) if ELSEWHERE not in at.name]
     tail = (await log.backend.tail(DEFAULT_SHARD)).position
     found: list[Summary] = []
     for live in (at for at in there if at.live):
