@@ -36,31 +36,16 @@ from headwater.events.envelope import Recorded, StoredRow
 from headwater.log.log import Log
 from headwater.log.port import Query
 from headwater.projections.collector import uncollected
+from headwater.projections.entries import Entry, save_shown
 from headwater.projections.open import table_for
 from headwater.projections.pages import Pages
 from headwater.projections.projection import Projection
-from headwater.projections.stores import FROM_START, Checkpoint, Key, StateRow, Store, said
-from headwater.projections.tables import Line, RowsRefused, TableStore
+from headwater.projections.stores import FROM_START, Checkpoint, Key, StateRow, Store
 
 S = TypeVar("S")
 BATCH: Final = 8000
 _STRETCH: Final = 1000
-_UNSET: Final = object()
 _whose: Final = itemgetter(0, 1)
-
-
-class _Entry:
-    """A key's state as it was last written, and decoded when it is first folded onto."""
-
-    __slots__ = ("begun", "lines", "row", "state")
-
-    def __init__(self, row: StateRow) -> None:
-        self.row = row
-        self.state: Any = _UNSET
-        self.lines: Sequence[Line] | None = None
-        """The rows of the table that are to be written with it, if there are any."""
-        self.begun = 0
-        """The first event in what is to be written."""
 
 
 class Folding(Generic[S]):
@@ -81,12 +66,12 @@ class Folding(Generic[S]):
         self._log, self.projection, self._store, self._holder = log, projection, store, holder
         self._lease_us, self._batch, self._cached = int(lease * 1_000_000), batch, cache
         self._pages = Pages(log.backend, Query(limit=batch, **self._filter()))
-        self._cache: dict[Key, _Entry] = {}
+        self._cache: dict[Key, Entry] = {}
         self.at: Checkpoint | None = None
         self._leased: int | None = None
         self._saving: asyncio.Task[None] | None = None
-        table = projection.table if shows else None
-        self._table = None if table is None else table_for(log, projection.name, table)
+        self._shown = projection.table if shows else None
+        self._table = None if self._shown is None else table_for(log, projection.name, self._shown)
         self.seen = 0
         """How far the log was read, which is where the checkpoint is or beyond."""
         for model in projection.events:
@@ -161,16 +146,19 @@ class Folding(Generic[S]):
         return True
 
     async def _fold_all(
-        self, entries: Mapping[Key, _Entry], groups: dict[Key, list[Recorded]]
+        self, entries: Mapping[Key, Entry], groups: dict[Key, list[Recorded]]
     ) -> list[StateRow | None]:
         """Fold a page, a stretch of keys at a time: whatever else this process does has its turn between."""
         found: list[StateRow | None] = []
-        keys = list(groups)
+        keys, projection, shown = list(groups), self.projection, self._shown
         for first in range(0, len(keys), _STRETCH):
             if first:
                 await asyncio.sleep(0)
             with uncollected():
-                found += [self._fold(entries[key], groups.pop(key)) for key in keys[first : first + _STRETCH]]
+                found += [
+                    entries[key].fold(projection, groups.pop(key), shown)
+                    for key in keys[first : first + _STRETCH]
+                ]
         return found
 
     async def _landed(self) -> None:
@@ -187,12 +175,12 @@ class Folding(Generic[S]):
         asked = [row for row in found if row.again]
         if not asked:
             return 0
-        entries: dict[Key, _Entry] = {}
+        entries: dict[Key, Entry] = {}
         for row in asked:
             start = row._replace(parked=0, error="", again=0)
             if row.again == FROM_START:
                 start = start._replace(position=0, state=None)
-            entry = entries[Key(row.tenant, row.key)] = _Entry(start)
+            entry = entries[Key(row.tenant, row.key)] = Entry(start)
             if row.again == FROM_START:
                 entry.lines = ()
         after = min(entry.row.position for entry in entries.values())
@@ -203,7 +191,7 @@ class Folding(Generic[S]):
             for key, events in self._grouped(await self._log.fill(rows)).items():
                 if (one := entries.get(key)) is not None:
                     if self.projection.whole is None:
-                        self._fold(one, events)
+                        one.fold(self.projection, events, self._shown)
                     else:
                         await self._read_whole(one, events[-1])
             if page.seen <= after:
@@ -233,17 +221,17 @@ class Folding(Generic[S]):
                     groups.setdefault(Key(row[1], key), []).append(recorded)
         return groups
 
-    async def _entries(self, keys: Iterable[Key]) -> dict[Key, _Entry]:
+    async def _entries(self, keys: Iterable[Key]) -> dict[Key, Entry]:
         """What is kept of these keys, from the cache or the store."""
         at = self._needed()
         missing = [key for key in keys if key not in self._cache]
         if missing:
             found = await self._store.load(at.name, at.generation, missing)
             for key in missing:
-                self._cache[key] = _Entry(found.get(key) or StateRow(*key, 0, None))
+                self._cache[key] = Entry(found.get(key) or StateRow(*key, 0, None))
         return self._cache
 
-    async def _read_whole(self, entry: _Entry, last: Recorded) -> StateRow | None:
+    async def _read_whole(self, entry: Entry, last: Recorded) -> StateRow | None:
         """The same for a projection of whole streams: the stream is read anew, up to the page's last event of it."""
         if entry.row.parked or last.position <= entry.row.position:
             return None
@@ -252,101 +240,22 @@ class Folding(Generic[S]):
             async for recorded in self._log.stream(last.stream, to_version=last.version)
             if recorded.type in self.projection.types
         ]
-        projection: Projection[Any] = self.projection
-        try:
-            made = projection.whole(history) if projection.whole else projection.initial
-            state = projection.encode(made)
-            self._show(entry, made)
-        except Exception as error:  # noqa: BLE001  (whatever it is, it is this key's)
-            entry.row = entry.row._replace(parked=last.position, error=said(error))
-        else:
-            entry.begun = last.position
-            entry.row = entry.row._replace(position=last.position, state=state)
-            entry.state = _UNSET
-        return entry.row
-
-    def _fold(self, entry: _Entry, events: Sequence[Recorded]) -> StateRow | None:
-        """Fold a key's events onto its state: what is to be written, None if nothing changes."""
-        row = entry.row
-        if row.parked:
-            return None
-        projection: Projection[Any] = self.projection
-        fold, state, position, parked, why = projection.fold, entry.state, row.position, 0, ""
-        begun = 0
-        for recorded in events:
-            here = recorded.row[0]
-            if here <= row.position:
-                continue
-            try:
-                if state is _UNSET:
-                    state = projection.initial if row.state is None else projection.decode(row.state)
-                state = fold(state, recorded.event)
-            except Exception as error:  # noqa: BLE001  (whatever it is, it is this key's)
-                parked, why = here, said(error)
-                break
-            position = here
-            begun = begun or here
-        kept = row.state
-        if position > row.position:
-            try:
-                kept = projection.encode(state)
-                if self._table is not None:
-                    self._show(entry, state)
-            except Exception as error:  # noqa: BLE001  (a state that cannot be kept, or not be shown)
-                parked, why, position, kept, state = begun, said(error), row.position, row.state, _UNSET
-            entry.begun = entry.begun or begun
-        elif not parked:
-            return None
-        entry.state = state
-        entry.row = StateRow(row.tenant, row.key, position, kept, parked, why, row.again)
-        return entry.row
-
-    def _show(self, entry: _Entry, state: Any) -> None:
-        """Have the table's rows of a state go with it."""
-        if self._table is not None and self.projection.table is not None:
-            entry.lines = self.projection.table.lines(Key(entry.row.tenant, entry.row.key), state)
+        return entry.read_anew(self.projection, history, last.position, self._shown)
 
     async def _save(
-        self, position: int, rows: Sequence[StateRow], entries: Mapping[Key, _Entry] | None = None
+        self, position: int, rows: Sequence[StateRow], entries: Mapping[Key, Entry] | None = None
     ) -> None:
         try:
             at = self._needed()
             if self._table is None or (at.position and not rows):
                 self.at = await self._store.save(at, position, rows)
             else:
-                self.at = await self._save_with_lines(self._table, position, rows, entries or {})
+                self.at, refused = await save_shown(
+                    self._table, self._store, at, position, rows, entries or {}
+                )
+                if refused:
+                    self._cache = {}
         except BaseException:
             self._cache = {}  # a new one: the next page may be folded onto the old one, and will not be written
             self.at, self.seen = None, 0
             raise
-
-    async def _save_with_lines(
-        self, table: TableStore, position: int, rows: Sequence[StateRow], entries: Mapping[Key, _Entry]
-    ) -> Checkpoint:
-        """The same with the rows of the table; keys whose rows the database does not take are parked."""
-        at, lines = self._needed(), dict[Key, Sequence[Line]]()
-        for row in rows:
-            entry = entries[Key(row.tenant, row.key)]
-            if entry.lines is not None:
-                lines[Key(row.tenant, row.key)] = entry.lines
-        try:
-            saved = await table.save(at, position, rows, lines)
-        except RowsRefused:
-            refused = await table.refused(at, lines)
-            if not refused:
-                raise
-            before = await self._store.load(at.name, at.generation, list(refused))
-            parked = [
-                (before.get(key) or StateRow(*key, 0, None))._replace(
-                    parked=entries[key].begun, error=said(RowsRefused(why)), again=0
-                )
-                for key, why in refused.items()
-            ]
-            others = [row for row in rows if (row.tenant, row.key) not in refused]
-            left = {key: made for key, made in lines.items() if key not in refused}
-            saved = await table.save(at, position, [*others, *parked], left)
-            self._cache = {}
-        for row in rows:
-            entry = entries[Key(row.tenant, row.key)]
-            entry.lines, entry.begun = None, 0
-        return saved

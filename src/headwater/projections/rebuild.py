@@ -88,12 +88,20 @@ async def _build(
     live = await live_of(store, projection)
     holder = f"{'rebuild' if keep else 'verify'}-{uuid4()}"
     folding = Folding(log, projection, store, holder, lease=lease, shows=keep)
-    generation = await _begun(store, projection.name, projection.version if keep else _VERIFYING, live)
+    version = projection.version if keep else _VERIFYING
+    generation = await _begun(store, projection.name, version, live)
     try:
         while True:
             if not await _taken(folding, generation, store, lease):
-                return await _as_it_is(store, projection.name)
-            compared = await _caught_up(log, folding, store, lease, went)
+                live = await live_of(store, projection)
+                if keep and live.generation >= generation:
+                    return await _as_it_is(store, live)
+                generation = await _begun(store, projection.name, version, live)
+                continue
+            try:
+                compared = await _caught_up(log, folding, store, lease, went)
+            except CheckpointMoved:
+                continue  # another goes on with it, or has dropped it
             if compared is None:
                 continue
             if not keep:
@@ -109,16 +117,14 @@ async def _build(
 
 
 async def _taken(folding: Folding[Any], generation: int, store: Store, lease: float) -> bool:
-    """Take the lease, which somebody who was killed may hold until it passes; False if another is done meanwhile."""
+    """Take the lease, which somebody who was killed may hold until it passes; False if there is nothing to build."""
     clock, name = asyncio.get_running_loop().time, folding.projection.name
     until, position = clock() + lease * 1.5, -1
     while True:
-        there = {at.generation: at for at in await store.checkpoints(name)}
-        ours = there.get(generation)
-        if ours is None or ours.live:
-            if any(at.live and at.generation >= generation for at in there.values()):
-                return False
-            raise CheckpointMoved(name)
+        there = await store.checkpoints(name)
+        ours = next((at for at in there if at.generation == generation and not at.live), None)
+        if ours is None:
+            return False
         if await folding.take(generation) is not None:
             return True
         if ours.position > position:
@@ -128,15 +134,12 @@ async def _taken(folding: Folding[Any], generation: int, store: Store, lease: fl
         await asyncio.sleep(min(0.1, lease / 20))
 
 
-async def _as_it_is(store: Store, name: str) -> Compared:
+async def _as_it_is(store: Store, live: Checkpoint) -> Compared:
     """What another has put into use."""
-    live = await in_use(store, name)
-    if live is None:
-        raise CheckpointMoved(name)
     keys = 0
-    async for _ in _all(store, name, live.generation):
+    async for _ in _all(store, live.name, live.generation):
         keys += 1
-    return Compared(keys, (), await state_hash(store, name, live.generation))
+    return Compared(keys, (), await state_hash(store, live.name, live.generation))
 
 
 async def ask_rebuild(store: Store, name: str) -> bool:

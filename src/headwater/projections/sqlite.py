@@ -122,7 +122,9 @@ def save_states(connection: Database, at: Checkpoint, position: int, rows: Seque
 def _as_json(rows: Sequence[StateRow]) -> str | None:
     """Many rows as one value, for one statement during which Python may go on; None if a state is no text."""
     try:
-        return orjson.dumps([(*row[:3], row[3] and row[3].decode(), *row[4:]) for row in rows]).decode()
+        return orjson.dumps(
+            [(*row[:3], None if row.state is None else row.state.decode(), *row[4:]) for row in rows]
+        ).decode()
     except ValueError:
         return None
 

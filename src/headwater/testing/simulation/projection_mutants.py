@@ -7,6 +7,7 @@ from typing import Any
 
 from headwater.log.snapshots import Folded
 from headwater.projections import rebuild
+from headwater.projections.entries import Entry
 from headwater.projections.folding import Folding
 from headwater.projections.inline import Inline
 from headwater.projections.memory import MemoryStore
@@ -38,17 +39,17 @@ def _begin_at_the_last_event(after: Any) -> Callable[..., Any]:
 
 
 def _forget_where_a_state_is(fold: Any) -> Callable[..., Any]:
-    def mutated(folding: Any, entry: Any, events: Any) -> Any:
+    def mutated(entry: Any, *rest: Any) -> Any:
         entry.row = entry.row._replace(position=0)
-        return fold(folding, entry, events)
+        return fold(entry, *rest)
 
     return mutated
 
 
 def _pass_the_parked(fold: Any) -> Callable[..., Any]:
-    def mutated(folding: Any, entry: Any, events: Any) -> Any:
+    def mutated(entry: Any, *rest: Any) -> Any:
         entry.row = entry.row._replace(parked=0, error="")
-        return fold(folding, entry, events)
+        return fold(entry, *rest)
 
     return mutated
 
@@ -109,13 +110,13 @@ PROJECTION_MUTANTS: Mapping[str, Mutant] = {
             "a page begins with the event that was folded last, and no state knows where it is",
             (
                 Patch(Pages, "after", _begin_at_the_last_event),
-                Patch(Folding, "_fold", _forget_where_a_state_is),
+                Patch(Entry, "fold", _forget_where_a_state_is),
             ),
         ),
         Mutant(
             "parked-key-overtaken",
             "later events of a key are folded past the one that it is parked at",
-            (Patch(Folding, "_fold", _pass_the_parked),),
+            (Patch(Entry, "fold", _pass_the_parked),),
         ),
         Mutant(
             "swap-before-caught-up",
