@@ -171,7 +171,7 @@ class ClickHouseStore:
                 kept._replace(position=position).row(),
                 *(_mark(row) for row in rows if redriven or row.parked or row.again),
             ]
-        return _ours(await self._home.save(_theirs(at), position, marks))
+        return await self._move(at, position, marks)
 
     async def page(
         self, name: str, generation: int, after: Key | None = None, limit: int = 1000
@@ -220,9 +220,7 @@ class ClickHouseStore:
         if at is None or at.generation != live.generation:
             raise CheckpointMoved(live.name)
         known = await self._home.load(_there(at.name), at.generation, keys)
-        await self._home.save(
-            _theirs(at), at.position, [StateRow(*key, 0, None) for key in keys if key not in known]
-        )
+        await self._move(at, at.position, [StateRow(*key, 0, None) for key in keys if key not in known])
 
     async def _checked(self, at: Checkpoint) -> Checkpoint:
         """Where the states are, under the lease: at the beginning, if they are not there."""
@@ -231,11 +229,18 @@ class ClickHouseStore:
             marked = await self._home.parked(_there(at.name), at.generation, limit=_ALL)
             forgotten = [_mark(row._replace(parked=0, error="", again=NOT_ASKED)) for row in marked]
             begun = [_Kept(uuid4().hex, 0).row(), *forgotten]
-            at = _ours(await self._home.save(_theirs(at), 0, begun))
+            at = await self._move(at, 0, begun)
             await self._sweep(at.name)
         if at.live:
             await self._show(at.name, at.generation)
         return at
+
+    async def _move(self, at: Checkpoint, position: int, marks: Sequence[StateRow]) -> Checkpoint:
+        """What the log's database knows, in one transaction of its own."""
+        try:
+            return _ours(await self._home.save(_theirs(at), position, marks))
+        except CheckpointMoved:
+            raise CheckpointMoved(at.name) from None
 
     async def _show(self, name: str, generation: int) -> None:
         kept = await self._kept(name, generation)
