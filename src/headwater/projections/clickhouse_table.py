@@ -1,13 +1,15 @@
 """The table that keeps states in ClickHouse, and the way to it: a server, or the engine in this process (chdb).
 
-The client waits where it is called, so each call has a thread. What it writes may be sent twice: rows of the same
-version are the same rows.
+The client waits where it is called, so each call has a thread: of our own, as those of a server that does not answer are
+held for long. What the client writes may be sent twice: rows of the same version are the same rows.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from importlib import import_module
 from threading import Lock
 from typing import Any, Final, NamedTuple, TypeVar
@@ -35,6 +37,7 @@ _CONNECTING: Final = 5
 _ANSWERING: Final = 30
 _GONE: Final = {60, 81}
 """There is no such table, or no such database."""
+_THREADS: Final = 8
 _AT_ONCE: Final = 10_000
 
 
@@ -52,6 +55,7 @@ class StatesTable:
     def __init__(self, url: str) -> None:
         self._url, self._shown = url, redacted(url)
         self._client: Any = None
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="headwater-clickhouse")
         self._opening, self._made = Lock(), False
         if not url.startswith("chdb:") and urlsplit(url).scheme not in _SCHEMES:
             raise NotSupported(
@@ -116,7 +120,7 @@ class StatesTable:
     async def close(self) -> None:
         if self._client is not None:
             client, self._client, self._made = self._client, None, False
-            await asyncio.to_thread(client.close)
+            await self._in_thread(client.close)
 
     async def _rows(self, statement: str, generation: str, **parts: object) -> list[StateRow]:
         query = _SQL[statement].format(generation=_text(generation), **parts)
@@ -132,7 +136,10 @@ class StatesTable:
         return rows
 
     async def _ask(self, ask: Callable[[Any], T]) -> T:
-        return await asyncio.to_thread(self._asked, ask)
+        return await self._in_thread(partial(self._asked, ask))
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
     def _asked(self, ask: Callable[[Any], T]) -> T:
         try:

@@ -34,10 +34,13 @@ WITH gone AS (
 DELETE FROM headwater.states WHERE name = $1 AND generation = $2 AND EXISTS (SELECT FROM gone);
 
 -- name: load
--- The states of some keys.
+-- The states of some keys, each looked up by itself: a join of a table that was not analyzed yet compares all with all.
 SELECT s.tenant, s.key, s.position, s.state, s.parked, s.error, s.again
 FROM unnest($3::text[], $4::text[]) AS k (tenant, key)
-JOIN headwater.states s ON s.name = $1 AND s.generation = $2 AND s.tenant = k.tenant AND s.key = k.key;
+CROSS JOIN LATERAL (
+    SELECT * FROM headwater.states s
+    WHERE s.name = $1 AND s.generation = $2 AND s.tenant = k.tenant AND s.key = k.key LIMIT 1
+) s;
 
 -- name: save
 -- Move the checkpoint from where it is thought to be, and write the states if it was there, unless a newer one went with
