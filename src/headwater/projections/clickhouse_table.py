@@ -1,7 +1,7 @@
 """The table that keeps states in ClickHouse, and the way to it: a server, or the engine in this process (chdb).
 
-The client waits where it is called, so each call has a thread: of our own, as those of a server that does not answer are
-held for long. What the client writes may be sent twice: rows of the same version are the same rows.
+The client waits where it is called, so each call has a thread: of our own, as those of a server that does not answer
+are held for long. What the client writes may be sent twice: rows of the same version are the same rows.
 """
 
 from __future__ import annotations

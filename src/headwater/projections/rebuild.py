@@ -95,8 +95,11 @@ async def _build(
             if not await _taken(folding, generation, store, lease):
                 live = await live_of(store, projection)
                 if keep and live.generation >= generation:
-                    return await _as_it_is(store, live)
-                generation = await _begun(store, projection.name, version, live)
+                    compared = await _as_it_is(store, live)
+                    if (await live_of(store, projection)).generation == live.generation:
+                        return compared
+                else:
+                    generation = await _begun(store, projection.name, version, live)
                 continue
             try:
                 compared = await _caught_up(log, folding, store, lease, went)

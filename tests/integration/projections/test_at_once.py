@@ -1,15 +1,17 @@
 """Several who rebuild and verify at once: one builds, all come to an end, and nobody's work is another's."""
 
 import asyncio
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
 from headwater.log.log import Log
 from headwater.projections.folding import Folding
 from headwater.projections.projector import Projector
-from headwater.projections.rebuild import live_of, rebuild, verify
+from headwater.projections.rebuild import live_of, rebuild, state_hash, verify
 from headwater.projections.states import States
-from headwater.projections.stores import Store
+from headwater.projections.stores import StateRow, Store
 from tests.integration.projections.shop import BY_STREAM, pay
 
 
@@ -21,6 +23,33 @@ async def test_all_who_rebuild_at_once_come_to_an_end(log: Log, store: Store) ->
     assert {one.keys for one in compared} == {7}
     assert len({one.hash for one in compared}) == 1
     assert len(await store.checkpoints(BY_STREAM.name)) == 1
+
+
+async def test_what_another_put_into_use_is_read_again_when_a_third_puts_more_there(
+    log: Log, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await pay(log, "a", 1)
+    await live_of(store, BY_STREAM)
+    await store.create("spent", 2, 1, live=False)
+    other = Folding(log, BY_STREAM, store, "other", lease=30)
+    assert await other.take(2) is not None
+    waiting = asyncio.create_task(rebuild(log, BY_STREAM, store, lease=2.0))
+    page, replaced = store.page, False
+
+    async def replaced_before(name: str, generation: int, *arguments: Any) -> Sequence[StateRow]:
+        nonlocal replaced
+        if not replaced:
+            replaced = True
+            await rebuild(log, BY_STREAM, store)
+        return await page(name, generation, *arguments)
+
+    monkeypatch.setattr(store, "page", replaced_before)
+    while await other.step():
+        pass
+    assert other.at is not None
+    assert await store.swap(other.at)
+    compared = await waiting
+    assert (compared.keys, compared.hash) == (1, await state_hash(store, "spent", 3))
 
 
 async def test_a_rebuild_that_a_worker_takes_up_comes_to_an_end(log: Log, store: Store) -> None:
