@@ -95,9 +95,9 @@ async def _build(
             if not await _taken(folding, generation, store, lease):
                 live = await live_of(store, projection)
                 if keep and live.generation >= generation:
-                    compared = await _as_it_is(store, live)
+                    found = await _as_it_is(store, live)
                     if (await live_of(store, projection)).generation == live.generation:
-                        return compared
+                        return found
                 else:
                     generation = await _begun(store, projection.name, version, live)
                 continue
