@@ -61,15 +61,22 @@ class TellsTwice(MemoryBackend):
         return found
 
 
+class PassesNobodyOver(MemoryBackend):
+    """The tenants to be left out are not."""
+
+    async def take(self, *rest: Any, without: Sequence[str] = (), **more: Any) -> Sequence[Taken]:
+        return await super().take(*rest, **more)
+
+
 class MixesTrials(MemoryBackend):
     """Suspects are taken as they come."""
 
-    async def take(self, *rest: Any, suspects: bool = False) -> Sequence[Taken]:
+    async def take(self, *rest: Any, suspects: bool = False, **more: Any) -> Sequence[Taken]:
         trials = {name: fence.trial for name, fence in self._rows.fenced.items()}
         if suspects:
             for fence in self._rows.fenced.values():
                 fence.trial = min(fence.trial, 1) * max(trials.values())
-        taken = await super().take(*rest, suspects=suspects)
+        taken = await super().take(*rest, suspects=suspects, **more)
         for name, trial in trials.items():
             self._rows.fenced[name].trial = trial
         return taken

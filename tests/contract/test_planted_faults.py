@@ -90,6 +90,7 @@ def test_a_faulty_backend_is_caught(fault: faults.Fault, test: str) -> None:
         (owner_faults.NewestFirst, "test_suspects_of_one_trial_are_taken_with_the_one_that_waits_longest"),
         (owner_faults.TakesWithoutLooking, "test_each_wake_is_told_to_its_owner_once"),
         (owner_faults.TellsTwice, "test_each_wake_is_told_to_its_owner_once"),
+        (owner_faults.PassesNobodyOver, "test_fences_of_some_tenants_may_be_passed_over"),
         (owner_faults.MixesTrials, "test_suspects_of_one_trial_are_taken_with_the_one_that_waits_longest"),
         (owner_faults.FreesWithoutRaising, "test_a_freed_fence_is_raised_and_woken"),
         (owner_faults.FreesWithoutWaking, "test_a_freed_fence_is_raised_and_woken"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -118,7 +118,7 @@ class Embedded:
         engine = self._engine
         workflows = [bound.workflow for bound in runs.values()]
         serves = engine is not None and all(engine.serves(w.name, w.version) for w in workflows)
-        owner = engine.worker if engine is not None and serves and engine.has_room() else None
+        owner = None
         trace = tracing.current()
         news = [
             NewRun(
@@ -133,7 +133,9 @@ class Embedded:
             for id, bound in runs.items()
         ]
         try:
-            created = await self.runs.create(*news, owner=owner)
+            with engine.room_for(len(news)) if engine is not None and serves else nullcontext(False) as fits:
+                owner = engine.worker if engine is not None and fits else None
+                created = await self.runs.create(*news, owner=owner)
         except BaseException:
             if engine is not None and owner is not None:  # some may have been created, as ours
                 for new in news:

@@ -12,6 +12,7 @@ Why it is right.
 - Each time that a run is taken up it is under an epoch of its own, claimed before its history is read. So of two that
   were taken up here by mistake, only the later can write, and it has read what the earlier wrote.
 - A run is let go only if no mark has come since the last that was seen, in one conditional statement.
+- No tenant keeps another's runs out (see `shares`), and nothing is claimed or begun while too much waits to be written.
 - The worker's own death is not its business: if it finds itself swept away (it was stopped past its lease), it drops
   all that it holds and begins anew under another name. Until it notices, its writes are refused by their epochs.
 - Each loop here is restarted if it fails; `progress` tells when each last went round, so that `health` can be judged by
@@ -23,9 +24,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from functools import partial
 from random import Random, SystemRandom
 from typing import Any, Final
 from uuid import uuid4
@@ -39,6 +41,7 @@ from headwater.engine.notes import StepNote
 from headwater.engine.options import EngineOptions
 from headwater.engine.place import here
 from headwater.engine.remote import QueuedSteps
+from headwater.engine.shares import next_share, reserve
 from headwater.engine.steps import StepRunner
 from headwater.engine.timers import Timers
 from headwater.errors import FenceLost, HeadwaterError, LogClosed, Trouble
@@ -58,6 +61,7 @@ LOGGER: Final = logging.getLogger("headwater.engine")
 _PAGE: Final = 100
 _LINGER: Final = 0.005
 _ALONE: Final = 3
+_RARELY: Final = 20
 Ended = Callable[[str, str, Event], None]
 Alone = Callable[[str, str], Awaitable[object]]
 """Executes one run (tenant, id) in a process of its own, until it waits or has ended, or the process has."""
@@ -117,7 +121,8 @@ class Engine:
         self._passing: set[asyncio.Task[None]] = set()
         self._threads: ThreadPoolExecutor | None = None
         self._trials = 0
-        self._suspects_at = 0.0
+        self._suspects_at = self._reserve_at = 0.0
+        self._coming = self._claiming = 0
         self._stopping = False
 
     @property
@@ -185,8 +190,19 @@ class Engine:
         """Whether runs of a workflow are executed here."""
         return self._executes and not self._stopping and rows.label_of(workflow, version) in self._labels
 
-    def has_room(self) -> bool:
-        return len(self.runs) < self.options.runs
+    @contextmanager
+    def room_for(self, runs: int) -> Generator[bool]:
+        """Keep places for runs that are about to be created as ours; whether there are so many."""
+        fits = runs <= self._free() - reserve(self.options.runs)
+        coming = runs if fits else 0
+        self._coming += coming
+        try:
+            yield fits
+        finally:
+            self._coming -= coming
+
+    def _free(self) -> int:
+        return self.options.runs - len(self.runs) - self._coming - self._claiming
 
     def _execution(self, workflow: Workflow[..., Any], stream: Stream) -> Execution:
         return Execution(workflow, stream.id, stream.tenant, self._random)
@@ -269,38 +285,51 @@ class Engine:
 
     async def _look(self) -> None:
         if self._executes:
-            marks, taken = await asyncio.gather(self.log.backend.woken(self.worker), self._claim())
-            for mark in marks:
-                stream = rows.run_stream(rows.run_of_fence(mark.key), mark.tenant)
-                active = self.runs.get((stream.tenant, stream.id))
-                if active is None or active.epoch != mark.epoch:
-                    self.adopt(stream)
-                else:
-                    active.wakes = mark.wakes
-                    self.fetch(active)
-            if taken:
-                await self._load(taken)
-        if not self._stopping and await self._queued.claim():
+            try:
+                await self._look_for_runs()
+            finally:
+                self._claiming = 0
+        if not self._stopping and not self.log.full and await self._queued.claim():
             self.poke()
 
+    async def _look_for_runs(self) -> None:
+        marks, taken = await asyncio.gather(self.log.backend.woken(self.worker), self._claim())
+        for mark in marks:
+            stream = rows.run_stream(rows.run_of_fence(mark.key), mark.tenant)
+            active = self.runs.get((stream.tenant, stream.id))
+            if active is None or active.epoch != mark.epoch:
+                self.adopt(stream)
+            else:
+                active.wakes = mark.wakes
+                self.fetch(active)
+        if taken:
+            await self._load(taken)
+
     async def _claim(self) -> list[Taken]:
-        """Claim runs: new ones, woken ones, and now and then those that a dead worker has left."""
-        room = self.options.runs - len(self.runs)
-        if room < self.options.runs // 10:
-            self._evict_idle(room=True)
-            room = self.options.runs - len(self.runs)
-        if room <= 0 or self._stopping:
+        """Claim runs: now and then those that a dead worker has left, and new ones, and woken ones."""
+        if self._stopping or self.log.full:
             return []
-        most, labels = min(room, _PAGE), list(self._labels)
-        taken = list(await self.log.backend.take(self.worker, labels, most))
+        if self._free() <= reserve(self.options.runs):
+            self._evict_idle(room=True)
+        share = next_share(self.options.runs, self.runs, self._coming)
+        most, labels = min(share.most, _PAGE), list(self._labels)
         now = asyncio.get_running_loop().time()
+        if most <= 0 or (share.kept and now < self._reserve_at):
+            return []
+        self._claiming = most  # until they are in memory, or will not be
+        take = partial(self.log.backend.take, self.worker, labels, without=share.without)
+        taken: list[Taken] = []
         if now >= self._suspects_at and not self._trials and not any(a.suspect for a in self.runs.values()):
-            suspects = await self.log.backend.take(self.worker, labels, most, suspects=True)
-            if not suspects:
+            taken += await take(most, suspects=True)
+            if not taken:
                 self._suspects_at = now + self.options.poll
-            taken += suspects
+        if len(taken) < most:
+            taken += await take(most - len(taken))
         self.counts.claimed.add(by=len(taken))
-        if len(taken) >= most:
+        if share.kept:  # what was passed over may be much
+            took = asyncio.get_running_loop().time() - now
+            self._reserve_at = now + max(self.options.poll, _RARELY * took)
+        elif len(taken) >= most:
             self.poke()  # there may be more
         return taken
 

@@ -44,6 +44,8 @@ class LocalSteps:
         ended: run.StepCompleted | Committed | Exception
         while True:
             await self._pause(note)
+            if self._log.full:
+                await self._log.room()
             if step.options.at_most_once or step.options.transaction:
                 await active.attempt_durably(note)
             else:

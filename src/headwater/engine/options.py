@@ -13,7 +13,10 @@ class EngineOptions:
     poll: float = 0.25
     """How often is looked for work when no hint comes."""
     runs: int = 1000
-    """Runs that are in memory at once, the waiting ones included; more are claimed when there is room."""
+    """Runs that are in memory at once, the waiting ones included; more are claimed when there is room.
+
+    A tenth is kept for tenants that have few of them there.
+    """
     idle: float = 30.0
     """How long a waiting run stays in memory; with 0, it leaves at once."""
     threads: int = 16

@@ -128,10 +128,19 @@ class Log:
 
     # Writing
 
+    @property
+    def full(self) -> bool:
+        """Whether more waits to be written than `queue_bytes`: `append` waits for room then, and others may."""
+        return self._group.full
+
+    async def room(self) -> None:
+        """Wait until less waits to be written."""
+        await self._group.room()
+
     async def append(self, *writes: Write) -> list[Appended]:
         """Write all or nothing; durable when it returns. Safe to repeat with the same writes, whatever happened."""
-        if self._group.full:
-            await self._group.room()
+        if self.full:
+            await self.room()
         pending = await self._submit(writes, awaited=True)
         try:
             # its future is nobody else's, so it needs no shield; a call whose caller was cancelled is still written

@@ -380,7 +380,13 @@ class MemoryBackend:
         return Swept(sorted(gone), len(lost), freed)
 
     async def take(
-        self, holder: str, labels: Sequence[str], limit: int, *, suspects: bool = False
+        self,
+        holder: str,
+        labels: Sequence[str],
+        limit: int,
+        *,
+        suspects: bool = False,
+        without: Sequence[str] = (),
     ) -> Sequence[Taken]:
         rows = self._rows
         if holder not in rows.workers:
@@ -391,6 +397,7 @@ class MemoryBackend:
             if fence.holder is None
             and fence.wakes > fence.seen
             and fence.label in labels
+            and tenant not in without
             and (fence.trial > 0) is suspects
         )
         trial = rows.fenced[free[0][1:]].trial if free else 0

@@ -113,12 +113,18 @@ class Ownership(Protocol):
         ...
 
     async def take(
-        self, holder: str, labels: Sequence[str], limit: int, *, suspects: bool = False
+        self,
+        holder: str,
+        labels: Sequence[str],
+        limit: int,
+        *,
+        suspects: bool = False,
+        without: Sequence[str] = (),
     ) -> Sequence[Taken]:
         """Claim fences that nobody holds and that have unseen wakes, the longest waiting first.
 
-        Without `suspects`, those with trial 0. With it, only suspects: at most as many as the trial of the first one,
-        all of that same trial.
+        Those of the tenants `without` are passed over, which may cost a look at each. Without `suspects`, those with
+        trial 0. With it, only suspects: at most as many as the trial of the first one, all of that same trial.
         """
         ...
 

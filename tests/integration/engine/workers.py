@@ -20,7 +20,10 @@ class WorkerProcess:
 
     def __init__(self, url: str, *options: str, effects: Path | None = None) -> None:
         command = [sys.executable, "-m", "headwater", "worker", APP, "--url", url, "--json", *options]
-        environment = os.environ | {"EFFECTS": str(effects or ""), "PYTHONPATH": str(HERE)}
+        environment = os.environ | {
+            "EFFECTS": str(effects or ""),
+            "PYTHONPATH": f"{HERE / 'src'}{os.pathsep}{HERE}",
+        }
         self.process = subprocess.Popen(
             command,
             cwd=HERE,

@@ -31,9 +31,9 @@ SELECT CASE WHEN i % 100 = 0 THEN 'small' ELSE 'default' END, 'runs', i, i, 'l',
 FROM generate_series(1, 20000) i;
 """
 CALLS: dict[str, tuple[str, tuple[object, ...], int, int]] = {
-    "take": ("take", ("w2", ["l0", "l1"], 5, False), 5, 150),
-    "take of suspects": ("take", ("w2", ["l0", "l1"], 1, True), 1, 60),
-    "take of nothing": ("take", ("w2", ["none"], 5, False), 0, 20),
+    "take": ("take", ("w2", ["l0", "l1"], 5, False, []), 5, 150),
+    "take of suspects": ("take", ("w2", ["l0", "l1"], 1, True, []), 1, 60),
+    "take of nothing": ("take", ("w2", ["none"], 5, False, []), 0, 20),
     "woken": ("woken", ("w1", 5), 5, 150),
     "take_ready": ("take_ready", ("w2", ["q0", "q1", "none"], [3, 2, 1]), 5, 150),
     "sweep of nothing": ("sweep", ([], []), 1, 60),

@@ -192,7 +192,7 @@ async def test_two_workers_take_different_fences_at_once(log: Log, program: asyn
     for id in "vw":
         await log.backend.enrol(worker(id))
     await log.append(*[write(OpenFence(f"{i:02}", "lm"[i % 2]), Wake(f"{i:02}")) for i in range(10)])
-    async with under_way(program, "take", "v", ["l", "m"], 4, False) as mine:
+    async with under_way(program, "take", "v", ["l", "m"], 4, False, []) as mine:
         theirs = await log.backend.take("w", ["l", "m"], 4)
         rest = await log.backend.take("w", ["l", "m"], 4)
     assert [row["key"] for row in mine] == ["00", "01", "02", "03"]
@@ -235,7 +235,7 @@ async def test_a_sweep_waits_for_a_claim_that_is_under_way_and_frees_it(
 ) -> None:
     await log.backend.enrol(worker("w"))
     await log.append(write(OpenFence("f", "l"), Wake("f"), PutReady("q", "r")))
-    async with under_way(program, "take", "w", ["l"], 1, False) as [taken]:
+    async with under_way(program, "take", "w", ["l"], 1, False, []) as [taken]:
         await program.fetch(queries()["take_ready"], "w", ["q"], [1])
         sweep = await waits(admin, log.backend.sweep(dead=["w"]))
     assert await sweep == (["w"], 1, 1)
@@ -306,7 +306,7 @@ async def test_an_append_under_an_old_epoch_waits_for_the_new_one_and_is_refused
 ) -> None:
     await log.backend.enrol(worker("w"))
     await log.append(write(OpenFence("f", "l"), Wake("f")))
-    async with under_way(program, "take", "w", ["l"], 1, False):
+    async with under_way(program, "take", "w", ["l"], 1, False, []):
         stale = await waits(admin, log.append(write(Fence("f", 0))))
     with pytest.raises(FenceLost, match="at epoch 1"):
         await stale
@@ -390,7 +390,7 @@ async def test_the_servers_role_sees_no_workers_and_takes_nothing(
         assert [len(rows) for rows in await backend.read_streams(both, 5)] == [0, 1]
     connection = await asyncpg.connect(postgres_database.server_url)
     for call in (
-        "take('w', ARRAY['l'], 1, false)",
+        "take('w', ARRAY['l'], 1, false, '{}')",
         "take_ready('w', ARRAY['q'], ARRAY[1])",
         "sweep('{w}', '{}')",
     ):

@@ -152,9 +152,15 @@ class PostgresBackend:
         return await self._owners.sweep(dead, left)
 
     async def take(
-        self, holder: str, labels: Sequence[str], limit: int, *, suspects: bool = False
+        self,
+        holder: str,
+        labels: Sequence[str],
+        limit: int,
+        *,
+        suspects: bool = False,
+        without: Sequence[str] = (),
     ) -> Sequence[Taken]:
-        return await self._owners.take(holder, labels, limit, suspects=suspects)
+        return await self._owners.take(holder, labels, limit, without, suspects=suspects)
 
     async def woken(self, holder: str, limit: int = 1000) -> Sequence[Woken]:
         return await self._owners.woken(holder, limit)

@@ -44,10 +44,10 @@ class Owners:
         return Swept(*rows[0])
 
     async def take(
-        self, holder: str, labels: Sequence[str], limit: int, *, suspects: bool
+        self, holder: str, labels: Sequence[str], limit: int, without: Sequence[str], *, suspects: bool
     ) -> Sequence[Taken]:
         rows = await self._connections.fetch_once(
-            self._queries["take"], holder, list(labels), limit, suspects
+            self._queries["take"], holder, list(labels), limit, suspects, list(without)
         )
         return [Taken(*row) for row in rows]
 

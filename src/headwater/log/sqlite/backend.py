@@ -234,11 +234,17 @@ class SqliteBackend:
         )
 
     async def take(
-        self, holder: str, labels: Sequence[str], limit: int, *, suspects: bool = False
+        self,
+        holder: str,
+        labels: Sequence[str],
+        limit: int,
+        *,
+        suspects: bool = False,
+        without: Sequence[str] = (),
     ) -> Sequence[Taken]:
         return await self._claim(
-            lambda connection: Owners(connection).waiting(labels, 1, suspects=suspects),
-            lambda connection: Owners(connection).take(holder, labels, limit, suspects=suspects),
+            lambda connection: Owners(connection).waiting(labels, 1, without, suspects=suspects),
+            lambda connection: Owners(connection).take(holder, labels, limit, without, suspects=suspects),
         )
 
     async def woken(self, holder: str, limit: int = 1000) -> Sequence[Woken]:

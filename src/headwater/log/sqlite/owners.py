@@ -7,6 +7,7 @@ is asked for its first, and those are merged: a statement over all of them would
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from heapq import merge
 from itertools import islice
@@ -82,22 +83,27 @@ class Owners:
 
     # Fences
 
-    def waiting(self, labels: Collection[str], limit: int, *, suspects: bool) -> list[tuple[str, str]]:
+    def waiting(
+        self, labels: Collection[str], limit: int, without: Collection[str], *, suspects: bool
+    ) -> list[tuple[str, str]]:
         """The fences to be taken next: tenant and key."""
+        others = json.dumps([*without])
         values: tuple[int, ...] = (limit,)
         if suspects:
-            firsts = [self._execute(SQL["first_suspect"], (label,)).fetchone() for label in {*labels}]
+            firsts = [self._execute(SQL["first_suspect"], (label, others)).fetchone() for label in {*labels}]
             trial = min(filter(None, firsts), default=(0,))[-1]
             values = (min(limit, trial), trial)
         statement = SQL["suspects" if suspects else "free"]
-        found = [self._execute(statement, (label, *values)).fetchall() for label in {*labels}]
+        found = [self._execute(statement, (label, others, *values)).fetchall() for label in {*labels}]
         return [(tenant, key) for _, tenant, key in islice(merge(*found), values[0])]
 
-    def take(self, holder: str, labels: Collection[str], limit: int, *, suspects: bool) -> list[Taken]:
+    def take(
+        self, holder: str, labels: Collection[str], limit: int, without: Collection[str], *, suspects: bool
+    ) -> list[Taken]:
         """Claim what waits, for a worker that is enrolled."""
         if not self.is_enrolled(holder):
             return []
-        waiting = self.waiting(labels, limit, suspects=suspects)
+        waiting = self.waiting(labels, limit, without, suspects=suspects)
         return [Taken(*row) for place in waiting for row in self._execute(SQL["take"], (*place, holder))]
 
     def unseen(self, holder: str, limit: int) -> list[Woken]:

@@ -197,6 +197,28 @@ class OwnersContract:
             assert [(f.tenant, f.key) for f in await log.backend.woken("w")] == [("theirs", "f")]
 
     @behaviour()
+    async def test_fences_of_some_tenants_may_be_passed_over(self, site: Site) -> None:
+        async with site.open() as log:
+            await enrol(log, "w", "dead")
+            for tenant in ("a", "b", "a", "c", "b"):
+                for key in ("f", "g"):
+                    stream = Stream("paper", "one", tenant)
+                    await log.append(write(stream, OpenFence(key, "paper"), Wake(key)))
+
+            async def taken(holder: str, limit: int, *without: str, suspects: bool = False) -> list[str]:
+                found = await log.backend.take(holder, ["paper"], limit, suspects=suspects, without=without)
+                return [f.tenant + f.key for f in found]
+
+            assert await taken("w", 9, "a", "b", "c", "nobody") == []
+            assert await taken("w", 1, "a", "c") == ["bf"]
+            assert await taken("dead", 9, "b", "nobody") == ["af", "ag", "cf", "cg"]
+            await log.backend.sweep(dead=["dead"])
+            assert await taken("w", 9, "a", suspects=True) == ["cf", "cg"]
+            assert await taken("w", 9, "b") == []
+            assert await taken("w", 9, "c") == ["bg"]
+            assert await taken("w", 9, suspects=True) == ["af", "ag"]
+
+    @behaviour()
     async def test_each_wake_is_told_to_its_owner_once(self, site: Site) -> None:
         async with site.open() as log:
             await enrol(log, "w", "other")

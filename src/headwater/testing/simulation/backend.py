@@ -129,9 +129,17 @@ class SimulatedBackend:
         return await self._answer("swept", lambda: self.inner.sweep(dead, left))
 
     async def take(
-        self, holder: str, labels: Sequence[str], limit: int, *, suspects: bool = False
+        self,
+        holder: str,
+        labels: Sequence[str],
+        limit: int,
+        *,
+        suspects: bool = False,
+        without: Sequence[str] = (),
     ) -> Sequence[Taken]:
-        return await self._answer("took", lambda: self.inner.take(holder, labels, limit, suspects=suspects))
+        return await self._answer(
+            "took", lambda: self.inner.take(holder, labels, limit, suspects=suspects, without=without)
+        )
 
     async def woken(self, holder: str, limit: int = 1000) -> Sequence[Woken]:
         return await self._answer("woken", lambda: self.inner.woken(holder, limit))

@@ -130,9 +130,15 @@ class ElsewhereBackend:
         return self._real.run_now(self._there.sweep(dead, left))
 
     async def take(
-        self, holder: str, labels: Sequence[str], limit: int, *, suspects: bool = False
+        self,
+        holder: str,
+        labels: Sequence[str],
+        limit: int,
+        *,
+        suspects: bool = False,
+        without: Sequence[str] = (),
     ) -> Sequence[Taken]:
-        return self._real.run_now(self._there.take(holder, labels, limit, suspects=suspects))
+        return self._real.run_now(self._there.take(holder, labels, limit, suspects=suspects, without=without))
 
     async def woken(self, holder: str, limit: int = 1000) -> Sequence[Woken]:
         return self._real.run_now(self._there.woken(holder, limit))

@@ -218,7 +218,7 @@ SELECT f.holder, count(*) FROM headwater.fences f WHERE f.holder IS NOT NULL GRO
 SELECT workers, fences, ready FROM headwater.sweep($1, $2)
 
 -- name: take
-SELECT tenant, key, label, epoch, wakes, trial, deaths FROM headwater.take($1, $2, $3, $4)
+SELECT tenant, key, label, epoch, wakes, trial, deaths FROM headwater.take($1, $2, $3, $4, $5)
 
 -- name: woken
 SELECT tenant, key, epoch, wakes FROM headwater.woken($1, $2)

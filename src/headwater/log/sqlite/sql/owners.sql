@@ -26,22 +26,25 @@ SELECT id FROM hw_workers WHERE id = ?1;
 DELETE FROM hw_workers WHERE id = ?1;
 
 -- name: free
--- Fences of a label that wait for an owner, the longest waiting first.
+-- Fences of a label that wait for an owner, the longest waiting first, but for those of some tenants.
 SELECT woken_at, tenant, key FROM hw_fences
 WHERE label = ?1 AND holder IS NULL AND wakes > seen AND trial = 0
-ORDER BY woken_at, tenant, key LIMIT ?2;
+    AND tenant NOT IN (SELECT value FROM json_each(?2))
+ORDER BY woken_at, tenant, key LIMIT ?3;
 
 -- name: first_suspect
 -- The suspect of a label that has waited longest.
 SELECT woken_at, tenant, key, trial FROM hw_fences
 WHERE label = ?1 AND holder IS NULL AND wakes > seen AND trial > 0
+    AND tenant NOT IN (SELECT value FROM json_each(?2))
 ORDER BY woken_at, tenant, key LIMIT 1;
 
 -- name: suspects
 -- The suspects of a label that are to be taken in groups of one size.
 SELECT woken_at, tenant, key FROM hw_fences
-WHERE label = ?1 AND holder IS NULL AND wakes > seen AND trial > 0 AND trial = ?3
-ORDER BY woken_at, tenant, key LIMIT ?2;
+WHERE label = ?1 AND holder IS NULL AND wakes > seen AND trial > 0 AND trial = ?4
+    AND tenant NOT IN (SELECT value FROM json_each(?2))
+ORDER BY woken_at, tenant, key LIMIT ?3;
 
 -- name: take
 -- Raise a fence for a holder who has then seen all its wakes.

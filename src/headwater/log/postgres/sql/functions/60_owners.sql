@@ -83,8 +83,10 @@ END
 $$;
 
 -- Claim fences that are free and woken, the longest waiting first: a stretch of candidates at a time, of which those that
--- somebody is claiming are passed over.
-CREATE OR REPLACE FUNCTION headwater.take(of_holder text, of_labels text[], up_to int, suspects boolean)
+-- somebody is claiming are passed over. Those of the tenants `without` are no candidates.
+CREATE OR REPLACE FUNCTION headwater.take(
+    of_holder text, of_labels text[], up_to int, suspects boolean, without text[]
+)
     RETURNS TABLE (tenant text, key text, label text, epoch bigint, wakes bigint, trial int, deaths int)
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
     SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off
@@ -113,7 +115,7 @@ BEGIN
                 SELECT f.woken_at, f.tenant, f.key, f.trial FROM headwater.fences f
                 WHERE f.holder IS NULL AND f.wakes > f.seen AND f.label = l.label AND (f.trial > 0) = suspects
                     AND (f.woken_at, f.tenant, f.key) > (after_at, after_tenant, after_key)
-                    AND f.trial = coalesce(alike, f.trial)
+                    AND f.trial = coalesce(alike, f.trial) AND f.tenant <> ALL (without)
                 ORDER BY f.woken_at, f.tenant, f.key LIMIT stretch
             ) n
             ORDER BY n.woken_at, n.tenant, n.key LIMIT stretch
