@@ -1,7 +1,8 @@
 """Waiting for runs to end: one reader of the log for all who wait.
 
 A run that ends in this process is told of by its engine. For the others the log is followed, from before the first look
-at the run: so its end is seen either by that look, or by the reader.
+at the run: so its end is seen either by that look, or by the reader. A run that was created here, further on than the
+reader has come, cannot have ended where the reader has been: it needs no look.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ import orjson
 from headwater.client.handle import RunEnd
 from headwater.errors import HeadwaterError, LogClosed, RunHeldError
 from headwater.events.model import Event
+from headwater.log.cursor import Cursor
 from headwater.log.log import Log
+from headwater.log.port import DEFAULT_SHARD
 from headwater.runs.events import RunHeld
 from headwater.runs.reading import RunReader
 from headwater.runs.rows import STREAM_TYPE, run_stream
@@ -39,6 +42,8 @@ class Waiting:
         self._log, self._runs, self._is_ours, self._tenant = log, runs, is_ours, tenant
         self._waiters: dict[Key, list[asyncio.Future[RunEnd]]] = {}
         self._ended: OrderedDict[Key, RunEnd] = OrderedDict()
+        self._created: OrderedDict[Key, int] = OrderedDict()
+        self._read_to = -1
         self._follower: asyncio.Task[None] | None = None
         self._following = asyncio.Event()
         self._warned: set[str] = set()
@@ -59,6 +64,12 @@ class Waiting:
             if not waiter.done():
                 waiter.set_result(end)
 
+    def has_created(self, key: Key, position: int) -> None:
+        """A run was created by this process, with its first event at a position."""
+        self._created[key] = position
+        while len(self._created) > _REMEMBERED:
+            self._created.popitem(last=False)
+
     async def wait_for(self, key: Key, label: str | None, timeout: float | None) -> RunEnd:
         """How a run ended, when it has."""
         known = self._ended.get(key)
@@ -72,7 +83,8 @@ class Waiting:
                     done, _ = await asyncio.wait([waiter], timeout=_PATIENCE)
                     if done:
                         return waiter.result()
-                await self._look(key)
+                if not 0 <= self._read_to < self._created.pop(key, 0):
+                    await self._look(key)
                 done, _ = await asyncio.wait([waiter], timeout=_PATIENCE)
                 if not done and label is not None:
                     await self._check_served(label)
@@ -106,6 +118,7 @@ class Waiting:
             try:
                 if after is None:
                     after = await self._log.head()
+                    self._read_to = _position(after)
                     self._following.set()
                 async for page in self._log.pages(
                     after, follow=True, tenant=self._tenant, stream_types=(STREAM_TYPE,), types=_ENDS
@@ -114,6 +127,7 @@ class Waiting:
                         if (recorded.tenant, recorded.stream.id) in self._waiters:
                             self.has_ended(recorded.tenant, recorded.stream.id, recorded.event)
                     after = page.cursor
+                    self._read_to = _position(after)
             except LogClosed:
                 return
             except HeadwaterError as error:
@@ -146,3 +160,7 @@ class Waiting:
                 if not waiter.done():
                     waiter.set_exception(LogClosed("The client was closed while the run was going on."))
                     waiter.exception()
+
+
+def _position(cursor: Cursor) -> int:
+    return cursor.places[DEFAULT_SHARD].position

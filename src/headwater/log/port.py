@@ -126,6 +126,8 @@ class Page(NamedTuple):
     rows: Sequence[StoredRow]
     seen: int
     done: bool
+    chain: bytes | None = None
+    """The log's chain at `seen`, where it came along."""
 
 
 class LogInfo(NamedTuple):

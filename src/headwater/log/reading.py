@@ -135,6 +135,8 @@ class Reader:
     async def _place(self, page: Page, shard: int) -> Place:
         if page.rows and page.rows[-1][0] == page.seen:
             return Place(page.seen, page.rows[-1][21])
+        if page.chain is not None:
+            return Place(page.seen, page.chain)
         place = await self._backend.place(shard, page.seen)
         if place is None:
             raise CursorRefused(

@@ -51,6 +51,7 @@ def postgres_count(database: Database) -> int:
 PLANS: list[tuple[str, tuple[Any, ...], str]] = [
     ("log", (0, 5000, FOREVER, 1000), "events_pkey"),
     ("log_filtered", (0, 5000, 7000, 1000, None, ["paid"], None), "events_pkey"),
+    ("log_to_tail", (0, 5000, 7000, 1000, None, ["paid"], None), "events_pkey"),
     ("log_of_tenant", (0, 0, FOREVER, 1000, None, None, "small"), "events_by_tenant"),
     ("log_of_run", (0, 0, FOREVER, 1000, None, None, None, "run-1-1", None), "events_by_run"),
     ("log_of_correlation", (0, 0, FOREVER, 1000, None, None, None, "c-1-1", None), "events_by_correlation"),

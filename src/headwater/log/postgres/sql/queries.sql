@@ -21,6 +21,18 @@ WHERE e.shard = $1 AND e.position > $2 AND e.position <= $3
     AND ($7::text IS NULL OR e.tenant = $7)
 ORDER BY e.position LIMIT $4
 
+-- name: log_to_tail
+-- The same with the tail of the log, in each row: one statement sees one log, so what it sees goes up to that tail.
+SELECT e.*, tail.position, tail.chain FROM (
+    SELECT t.position, t.chain FROM headwater.events t WHERE t.shard = $1 ORDER BY t.position DESC LIMIT 1
+) tail LEFT JOIN LATERAL (
+    SELECT {events} FROM headwater.events e
+    WHERE e.shard = $1 AND e.position > $2 AND e.position <= $3
+        AND ($5::text[] IS NULL OR e.stream_type = ANY ($5)) AND ($6::text[] IS NULL OR e.type = ANY ($6))
+        AND ($7::text IS NULL OR e.tenant = $7)
+    ORDER BY e.position LIMIT $4
+) e ON true
+
 -- name: log_of_tenant
 -- What one tenant wrote, through the index that leaves the tenant 'default' out.
 SELECT {events} FROM headwater.events e
