@@ -74,6 +74,7 @@ def handler(engine: Engine, folder: Path, login: str) -> type[BaseHTTPRequestHan
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        wbufsize = 1 << 16  # an answer is one packet
 
         def do_POST(self) -> None:
             said = dict(parse_qsl(urlsplit(self.path).query))

@@ -157,8 +157,9 @@ class StatesTable:
         except (ClickHouseError, OSError) as error:
             if getattr(error, "code", None) in _GONE:
                 self._made = False
+            why = getattr(error.__cause__, "reason", None) or error  # which is short
             raise Trouble(
-                f"The states in {self._shown} cannot be reached: {error} They go on when ClickHouse is back."
+                f"The states in {self._shown} cannot be reached: {why}. They go on when ClickHouse is back."
             ) from error
 
 
@@ -174,7 +175,6 @@ def _opened(url: str) -> Any:
         connect_timeout=_CONNECTING,
         send_receive_timeout=_ANSWERING,
         autogenerate_session_id=False,  # calls of several projections go side by side
-        show_clickhouse_errors="scrub",
         settings=_SETTINGS,
     )
 

@@ -29,7 +29,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Generic, Protocol, TypeVar
 
-from headwater.errors import DeclarationRefused, HeadwaterError
+from headwater.errors import DeclarationRefused, Refused
 from headwater.projections.stores import Checkpoint, Key, StateRow
 
 S = TypeVar("S")
@@ -39,7 +39,7 @@ _NAME: Final = re.compile(r"[a-z_][a-z0-9_]{0,47}")
 OWN: Final = ("generation", "tenant", "key")
 
 
-class RowsRefused(HeadwaterError):
+class RowsRefused(Refused):
     """The database takes the rows of some key in no case; nothing was written."""
 
 

@@ -28,6 +28,7 @@ from tests.integration.projections.test_killed_rebuilds import (
     test_a_rebuild_that_is_killed_ten_times_finishes,  # noqa: F401
 )
 from tests.servers.clickhouse import ClickHouseServer
+from tests.servers.ports import free_port
 
 NASTY = [
     "a'b",
@@ -188,6 +189,20 @@ def test_one_process_has_a_folder_and_one_folder_a_process(tmp_path: Path) -> No
 def test_an_address_of_something_else_is_refused() -> None:
     with pytest.raises(NotSupported, match="clickhouse://user:password@host:8123/database"):
         StatesTable("postgres://user:secret@host/database")
+
+
+async def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "clickhouse_connect.driver.exceptions", None)
+    with pytest.raises(NotSupported, match=r"pip install 'headwater\[clickhouse\]'"):
+        await StatesTable("clickhouse://user@host/database").make()
+
+
+async def test_a_server_that_is_not_there_is_trouble_in_a_line() -> None:
+    nowhere = StatesTable(f"clickhouse://user:secret@127.0.0.1:{free_port()}/database")
+    with pytest.raises(Trouble, match="Connection refused") as told:
+        await nowhere.make()
+    assert "secret" not in str(told.value)
+    assert len(str(told.value)) < 300
 
 
 async def test_a_server_that_does_not_know_us_says_so(clickhouse_server: ClickHouseServer) -> None:
