@@ -10,21 +10,17 @@ of a log that lost its end, or be made up).
   do not wait for our look at the tail, which goes on beside theirs. A hint never moves the known tail: else one that
   is far too high would keep everybody reading, and nobody would wait any more. A liar costs each of them one reading.
 - Who must not be woken in vain (`surely`) waits for the look.
-- The look settles what the hints of a moment said: in a busy log one look does for many, and it does not get in the
-  way of those who were just woken. If they lied, strangers are told once more, since an append that they were told of
-  too early may have come between. (One that a small lie and our own appends hide together costs a poll.)
+- The look settles what the hint said. If it lied, strangers are told once more, since an append that they were told
+  of too early may have come between.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Final
 
 from headwater.errors import LogClosed, LogUnavailable
 from headwater.log.port import DEFAULT_SHARD, Backend, Hints
-
-_MOMENT: Final = 0.005
 
 
 class Live:
@@ -43,7 +39,7 @@ class Live:
     def saw(self, position: int, own: int = 0) -> None:
         """The log is known to reach `position`, with so many events of our own since it was last seen."""
         if position > self._tail:
-            if position - max(self._tail, self._told) > own and position > self._told:
+            if position - self._tail > own and position > self._told:
                 self._tell_strangers()
             self._tail = position
             for waiter, after in list(self._waiters.items()):
@@ -101,9 +97,9 @@ class Live:
             position = await self._hints().wait(left)
             if position is None:
                 return
-            if position > max(self._tail, self._told):
+            if position > self._tail:
                 self._believe(position)
-                until = now() if self._sure else min(until, now() + _MOMENT)
+                return
 
     def _believe(self, position: int) -> None:
         self._told = position

@@ -139,30 +139,3 @@ async def test_own_appends_are_no_strangers(scene: Scene) -> None:
     assert not waiting.done()
     scene.live.saw(5, own=1)
     assert await asyncio.wait_for(waiting, 5) == 1
-
-
-async def test_the_hints_of_a_moment_are_settled_by_one_look(scene: Scene) -> None:
-    waiting = [asyncio.create_task(scene.live.beyond(position)) for position in range(20)]
-    await settle()
-    looks = scene.looks
-    scene.tail_position = 20
-    for position in range(1, 21):
-        scene.heard.hear(position)
-        await settle()
-    await asyncio.wait_for(asyncio.gather(*waiting), 5)
-    assert scene.looks <= looks + 1
-
-
-async def test_an_own_append_behind_a_hint_that_is_not_settled_yet_is_no_strangers(scene: Scene) -> None:
-    waiting = asyncio.create_task(scene.live.others(0))
-    await settle()
-    scene.answers.clear()
-    scene.heard.hear(3)
-    seen = await asyncio.wait_for(waiting, 5)
-    later = asyncio.create_task(scene.live.others(seen))
-    await settle()
-    scene.live.saw(4, own=1)
-    await settle()
-    assert not later.done()
-    scene.live.saw(7, own=1)
-    await asyncio.wait_for(later, 5)
