@@ -73,6 +73,7 @@ class EntriesContract:
                 before = None
                 while rows := await log.backend.entries(TENANT, "papers", before=before, limit=page):
                     found += [row.key for row in rows]
+                    assert len(found) <= 9, "pages begin with what was there before"
                     before = rows[-1].at, rows[-1].key
                 assert found == [f"p{n}" for n in range(9, 0, -1)]
 
