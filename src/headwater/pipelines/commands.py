@@ -115,7 +115,7 @@ class Commander(Generic[S]):
     ) -> None:
         register_command_events(log.registry)
         self._log, self._pipeline, self._type, self._states = log, pipeline, aggregate_type, states
-        self._turns, self._inline = turns, inline
+        self._turns, self.inline = turns, inline
         self._handlers = {handler.name: handler for handler in handlers}
 
     async def handle(
@@ -166,7 +166,7 @@ class Commander(Generic[S]):
             ]
             marked = NewEvent(event=marker, id=marker_id, actor=actor)
             try:
-                _, placed = await self._inline.append(
+                _, placed = await self.inline.append(
                     stream, written, version, beside=[Write(marks, [marked], rows=rows)]
                 )
             except (WrongVersion, EventIdReused, MixedIds):

@@ -108,9 +108,8 @@ class Pipeline(Generic[E, S]):
         """The pipeline on a log."""
         return PipelineService(self, log, tenant)
 
-    def commander(self, log: Log, inline: Inline | None = None) -> Commander[S]:
-        states = States(log, self.projection)
-        inline = inline or Inline(log, self.projections)
+    def commander(self, log: Log) -> Commander[S]:
+        states, inline = States(log, self.projection), Inline(log, self.projections)
         return Commander(log, self.name, self.aggregate_type, states, self.commands, self._turns, inline)
 
     def parts(self, log: Log) -> list[Part]:

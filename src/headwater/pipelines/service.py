@@ -19,7 +19,6 @@ from headwater.log.write import ANY, Appended, Write
 from headwater.pipelines.commands import CONFLICTS, PAUSE, Asked, Command, Handled
 from headwater.pipelines.dispatch import accept
 from headwater.pipelines.event_stream import EventStream
-from headwater.projections.inline import Inline
 from headwater.projections.rebuild import Compared, Went, live_of, rebuild
 from headwater.projections.states import States
 from headwater.projections.stores import FROM_START, Key
@@ -38,8 +37,8 @@ class PipelineService(Generic[E, S]):
 
     def __init__(self, pipeline: Pipeline[E, S], log: Log, tenant: str = "default") -> None:
         self.pipeline, self.log, self.tenant = pipeline, log, tenant
-        self._inline = Inline(log, pipeline.projections)
-        self._commander = pipeline.commander(log, self._inline)
+        self._commander = pipeline.commander(log)
+        self._inline = self._commander.inline
         self.states: States[S] = States(log, pipeline.projection)
 
     # Storing
@@ -70,8 +69,8 @@ class PipelineService(Generic[E, S]):
     ) -> Appended:
         """The same, with the states; where nothing is expected of the stream, as often as others are quicker."""
         rows = (expect,) if isinstance(expect, Fence) else ()
+        known = None if isinstance(expect, Fence) or expect == ANY else expect
         for attempt in range(CONFLICTS):
-            known = None if isinstance(expect, Fence) or expect == ANY else expect
             version = await self._inline.version(stream) if known is None else known
             try:
                 return (await self._inline.append(stream, events, version, rows=rows))[0]

@@ -18,7 +18,7 @@ from headwater.log.postgres.backend import PostgresBackend
 from headwater.projections.postgres import save_states
 from headwater.projections.statements import statements
 from headwater.projections.stores import Checkpoint, Key, StateRow
-from headwater.projections.tables import Lines, RowsRefused, Table, sweep
+from headwater.projections.tables import Lines, RowsRefused, Table, Tried, as_stored, sweep
 
 _SQL: Final = statements("postgres_tables.sql")
 _CLASSES: Final = ("22", "23", "P0")
@@ -80,9 +80,9 @@ class PostgresTable:
                     if not _is_refusal(error):
                         raise
                     found[key] = str(error)
-            raise _Tried
+            raise Tried
 
-        with suppress(_Tried):
+        with suppress(Tried):
             await self._backend.change(body)
         return found
 
@@ -101,7 +101,7 @@ class PostgresTable:
             await connection.execute(self._sql["empty"], at.generation)
         tenants, keys = [key.tenant for key in lines], [key.key for key in lines]
         await connection.execute(self._sql["delete"], at.generation, tenants, keys)
-        made = [(at.generation, *key, *line) for key, its in lines.items() for line in its]
+        made = as_stored(at.generation, lines)
         if made:
             await connection.executemany(self._sql["insert"], made)
 
@@ -110,7 +110,3 @@ def _is_refusal(error: Exception) -> bool:
     """Whether it is the rows' fault: an error of data or constraints, or a value that the driver cannot send."""
     state = getattr(error, "sqlstate", None)
     return isinstance(error, ValueError) if state is None else state[:2] in _CLASSES
-
-
-class _Tried(Exception):
-    """Roll back what was only tried."""

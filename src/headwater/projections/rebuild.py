@@ -75,11 +75,7 @@ async def verify(
 
 async def state_hash(store: Store, name: str, generation: int) -> str:
     """SHA-256 over tenant, key and state of all keys, in order and framed by their lengths."""
-    digest = sha256()
-    async for row in _all(store, name, generation):
-        for part in (row.tenant.encode(), row.key.encode(), row.state or b""):
-            digest.update(len(part).to_bytes(8, "big") + part)
-    return digest.hexdigest()
+    return (await _as_it_is(store, name, generation)).hash
 
 
 async def _build(
@@ -95,7 +91,7 @@ async def _build(
             if not await _taken(folding, generation, store, lease):
                 live = await live_of(store, projection)
                 if keep and live.generation >= generation:
-                    found = await _as_it_is(store, live)
+                    found = await _as_it_is(store, live.name, live.generation)
                     if (await live_of(store, projection)).generation == live.generation:
                         return found
                 else:
@@ -137,12 +133,19 @@ async def _taken(folding: Folding[Any], generation: int, store: Store, lease: fl
         await asyncio.sleep(min(0.1, lease / 20))
 
 
-async def _as_it_is(store: Store, live: Checkpoint) -> Compared:
-    """What another has put into use."""
-    keys = 0
-    async for _ in _all(store, live.name, live.generation):
+async def _as_it_is(store: Store, name: str, generation: int) -> Compared:
+    """What there is, with nothing to compare it with."""
+    keys, digest = 0, sha256()
+    async for row in _all(store, name, generation):
         keys += 1
-    return Compared(keys, (), await state_hash(store, live.name, live.generation))
+        digest.update(_framed(row))
+    return Compared(keys, (), digest.hexdigest())
+
+
+def _framed(row: StateRow) -> bytes:
+    """What is hashed of a state: no two of them give the same."""
+    parts = (row.tenant.encode(), row.key.encode(), row.state or b"")
+    return b"".join(len(part).to_bytes(8, "big") + part for part in parts)
 
 
 async def ask_rebuild(store: Store, name: str) -> bool:
@@ -201,8 +204,7 @@ async def _compare(store: Store, live: Checkpoint, built: Checkpoint, *, judged:
         there = await store.load(live.name, live.generation, wanted if judged else [])
         for key, row in zip(wanted, rows, strict=True):
             keys += 1
-            for part in (row.tenant.encode(), row.key.encode(), row.state or b""):
-                digest.update(len(part).to_bytes(8, "big") + part)
+            digest.update(_framed(row))
             other = there.get(key)
             if judged and _differs(other, row, live.position):
                 different.append(key)

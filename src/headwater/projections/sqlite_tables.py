@@ -14,7 +14,7 @@ from headwater.log.sqlite.database import Database
 from headwater.projections.sqlite import save_states
 from headwater.projections.statements import statements
 from headwater.projections.stores import Checkpoint, Key, StateRow
-from headwater.projections.tables import Lines, RowsRefused, Table, sweep
+from headwater.projections.tables import Lines, RowsRefused, Table, Tried, as_stored, sweep
 
 _SQL: Final = statements("sqlite_tables.sql")
 _REFUSALS: Final = (
@@ -82,9 +82,9 @@ class SqliteTable:
                     found[key] = str(error)
                     connection.execute("ROLLBACK TO one").fetchall()
                 connection.execute("RELEASE one").fetchall()
-            raise _Tried
+            raise Tried
 
-        with suppress(_Tried):
+        with suppress(Tried):
             await self._backend.change(body)
         return found
 
@@ -102,9 +102,4 @@ class SqliteTable:
         if at.position == 0:
             connection.execute(self._sql["empty"], (at.generation,)).fetchall()
         connection.executemany(self._sql["delete"], [(at.generation, *key) for key in lines]).fetchall()
-        made = [(at.generation, *key, *line) for key, its in lines.items() for line in its]
-        connection.executemany(self._sql["insert"], made).fetchall()
-
-
-class _Tried(Exception):
-    """Roll back what was only tried."""
+        connection.executemany(self._sql["insert"], as_stored(at.generation, lines)).fetchall()

@@ -43,6 +43,10 @@ class RowsRefused(Refused):
     """The database takes the rows of some key in no case; nothing was written."""
 
 
+class Tried(Exception):
+    """Roll back what was only tried."""
+
+
 @dataclass(frozen=True)
 class Table(Generic[S]):
     """Columns with their SQL types and constraints, and the rows that a state stands for."""
@@ -118,6 +122,11 @@ class TableStore(Protocol):
     async def sweep(self) -> None:
         """Take away the rows of generations that there are no more."""
         ...
+
+
+def as_stored(generation: int, lines: Lines) -> list[Line]:
+    """The rows of some keys with what stands before their columns."""
+    return [(generation, *key, *line) for key, its in lines.items() for line in its]
 
 
 async def sweep(

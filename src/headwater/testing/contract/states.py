@@ -11,7 +11,7 @@ from headwater.log.log import Log
 from headwater.log.side import Fence, PutState
 from headwater.log.write import ANY, Write
 from headwater.projections.open import store_for
-from headwater.projections.stores import FROM_START, Checkpoint, Key, StateRow, Store
+from headwater.projections.stores import FROM_START, Checkpoint, Key, StateRow
 from headwater.testing.contract.behaviour import behaviour
 from headwater.testing.contract.facts import ONE, TWO, raw, refused, write
 from headwater.testing.contract.site import Site
@@ -118,7 +118,7 @@ class StatesContract:
             await store.request(NAME, FROM_START)
             await log.append(write(ONE, put(2, b"two"), expect=1))
             assert await kept(log) == row(2, b"two", again=FROM_START)
-            at = await _taken(store)
+            at = await in_use(log)
             await store.save(at, 1, [row(1, b"one, again")])
             assert await kept(log) == row(1, b"one, again")
 
@@ -175,9 +175,3 @@ class StatesContract:
             ):
                 await refused(PayloadRefused, log, wrong)
             assert await kept(log) is None
-
-
-async def _taken(store: Store) -> Checkpoint:
-    at = await store.take(NAME, 1, "us", 60_000_000)
-    assert at is not None
-    return at
