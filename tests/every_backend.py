@@ -12,6 +12,11 @@ from tests.contract.sites import MemorySite, PostgresSite, SqliteSite
 
 @pytest.fixture(params=["memory", "sqlite", "postgres"])
 def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
+    yield from site_of(request, tmp_path)
+
+
+def site_of(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
+    """The site that a fixture's parameter names, for as long as the fixture lives."""
     if request.param == "memory":
         yield MemorySite()
     elif request.param == "sqlite":

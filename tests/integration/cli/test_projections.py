@@ -1,16 +1,17 @@
 """`headwater projection`, as users run it."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
 from headwater import Log, Stream, Write
 from headwater.projections.open import store_for, table_for
-from headwater.projections.projector import Projector
 from headwater.projections.states import States
 from headwater.projections.stores import Key
 from tests.integration.cli.conftest import Command
+from tests.projecting import projecting
 
 APP = """
 from typing import Literal
@@ -35,23 +36,21 @@ spent = app.project(Projection("spent", state=Spent, initial=Spent(), fold=spend
 """
 
 
+async def spend(log: Log, space: Mapping[str, Any]) -> None:
+    """Two orders whose states are kept, one of them parked."""
+    paid, spent = space["Paid"], space["spent"]
+    await log.append(Write(Stream("order", "a"), [paid(cents=1), paid(cents=2)]))
+    [last] = await log.append(Write(Stream("order", "b"), [paid(cents=4), paid(cents=13)]))
+    async with projecting(log, spent):
+        await States(log, spent).caught_up(last.position, key="order/a")
+
+
 @pytest.fixture
 def spending(command: Command) -> Command:
-    """Two orders whose states are kept, one of them parked."""
     space: dict[str, Any] = {"__name__": "shop"}
     exec(APP, space)
     command.folder.joinpath("shop.py").write_text(APP)
-    paid, spent = space["Paid"], space["spent"]
-
-    async def fill(log: Log) -> None:
-        await log.append(Write(Stream("order", "a"), [paid(cents=1), paid(cents=2)]))
-        [last] = await log.append(Write(Stream("order", "b"), [paid(cents=4), paid(cents=13)]))
-        projector = Projector(log, [spent])
-        await projector.start()
-        await States(log, spent).caught_up(last.position, key="order/a")
-        await projector.stop()
-
-    command.fill(fill)
+    command.fill(lambda log: spend(log, space))
     return command
 
 

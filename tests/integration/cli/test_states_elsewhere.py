@@ -5,17 +5,14 @@ from typing import Any
 
 import pytest
 
-from headwater import Log, Stream, Write
-from headwater.projections.projector import Projector
-from headwater.projections.states import States
+from headwater import Log
 from tests.integration.cli.conftest import Command
-from tests.integration.cli.test_projections import APP
+from tests.integration.cli.test_projections import APP, spend
 from tests.servers.clickhouse import ClickHouseServer
 
 
 @pytest.fixture
 def spending(command: Command, clickhouse_server: ClickHouseServer) -> Command:
-    """Two orders whose states are kept, one of them parked."""
     source = APP.replace("events=(Paid,)", "events=(Paid,), store=kept").replace(
         "app = Headwater", f'kept = ClickHouseStates("{clickhouse_server.url}")\napp = Headwater'
     )
@@ -23,15 +20,9 @@ def spending(command: Command, clickhouse_server: ClickHouseServer) -> Command:
     command.folder.joinpath("shop.py").write_text(source)
     space: dict[str, Any] = {"__name__": "shop"}
     exec(source, space)
-    paid, spent = space["Paid"], space["spent"]
 
     async def fill(log: Log) -> None:
-        await log.append(Write(Stream("order", "a"), [paid(cents=1), paid(cents=2)]))
-        [last] = await log.append(Write(Stream("order", "b"), [paid(cents=4), paid(cents=13)]))
-        projector = Projector(log, [spent])
-        await projector.start()
-        await States(log, spent).caught_up(last.position, key="order/a")
-        await projector.stop()
+        await spend(log, space)
         await space["kept"].close()
 
     command.fill(fill)

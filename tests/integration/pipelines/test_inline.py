@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -20,12 +18,12 @@ from headwater.pipelines.pipeline import Pipeline
 from headwater.projections.folding import Folding
 from headwater.projections.open import store_for
 from headwater.projections.projection import Projection
-from headwater.projections.projector import Projector
 from headwater.projections.rebuild import live_of, rebuild, verify
 from headwater.projections.states import States
 from headwater.projections.stores import FROM_START, Key, StateRow
 from headwater.testing.contract import Site
 from tests.integration.pipelines.accounts import Balance, Drawn, Paid, Pay, accounts, fold, turnover
+from tests.projecting import projecting
 
 BUSY = Projection(
     "busy",
@@ -48,16 +46,6 @@ async def row_of(log: Log, aggregate: str, name: str = "accounts") -> StateRow |
     [live] = [at for at in await store.checkpoints(name) if at.live]
     key = Key("default", f"account/{aggregate}")
     return (await store.load(name, live.generation, [key])).get(key)
-
-
-@asynccontextmanager
-async def projecting(log: Log, pipeline: Pipeline[Any, Any]) -> AsyncIterator[Projector]:
-    projector = Projector(log, pipeline.projections)
-    await projector.start()
-    try:
-        yield projector
-    finally:
-        await projector.stop()
 
 
 async def begun(log: Log, pipeline: Pipeline[Any, Any]) -> None:
@@ -158,7 +146,7 @@ async def test_a_storm_from_two_processes_while_states_are_folded(log: Log, site
     pipeline = banking()
     if known:
         await begun(log, pipeline)
-    async with Log(site.backend(), log.registry) as other, projecting(other, pipeline):
+    async with Log(site.backend(), log.registry) as other, projecting(other, *pipeline.projections):
         services = [banking().on(log), banking().on(other)]
 
         async def store(n: int) -> None:
@@ -200,7 +188,7 @@ async def test_a_rebuild_and_a_redrive_among_appends_end_in_the_fold(log: Log) -
             assert await service.projected("a") == Balance(cents=count)
         return count
 
-    async with projecting(log, pipeline):
+    async with projecting(log, *pipeline.projections):
         await begun(log, pipeline)
         storing = asyncio.create_task(store())
         for _ in range(3):
@@ -266,7 +254,7 @@ async def test_a_newer_fold_reads_what_an_older_one_has_kept_from_the_log(log: L
     row = await row_of(log, "a")
     assert row is not None
     assert row.state == b'{"cents":3}', "the state of the older fold is not for the newer one to write"
-    async with projecting(log, newer):
+    async with projecting(log, *newer.projections):
         await service.states.caught_up(2)
     row = await row_of(log, "a")
     assert row is not None

@@ -8,11 +8,11 @@ import pytest
 
 from headwater.log.log import Log
 from headwater.projections.folding import Folding
-from headwater.projections.projector import Projector
 from headwater.projections.rebuild import live_of, rebuild, state_hash, verify
 from headwater.projections.states import States
 from headwater.projections.stores import StateRow, Store
 from tests.integration.projections.shop import BY_STREAM, pay
+from tests.projecting import projecting
 
 
 async def test_all_who_rebuild_at_once_come_to_an_end(log: Log, store: Store) -> None:
@@ -54,15 +54,11 @@ async def test_what_another_put_into_use_is_read_again_when_a_third_puts_more_th
 
 async def test_a_rebuild_that_a_worker_takes_up_comes_to_an_end(log: Log, store: Store) -> None:
     """The worker sees a generation that is begun, and may be quicker."""
-    projector = Projector(log, [BY_STREAM], lease=1.0)
-    await projector.start()
-    try:
+    async with projecting(log, BY_STREAM, lease=1.0):
         for n in range(15):
             await pay(log, f"o{n % 7}", 1)
             await asyncio.wait_for(rebuild(log, BY_STREAM, store, lease=1.0), 10)
         await States(log, BY_STREAM).caught_up((await log.head()).position)
-    finally:
-        await projector.stop()
     assert (await verify(log, BY_STREAM, store)).different == ()
 
 
@@ -86,9 +82,7 @@ async def test_a_folder_that_is_cut_off_in_a_write_lets_go(
 
 
 async def test_verifying_puts_nothing_into_use(log: Log, store: Store) -> None:
-    projector = Projector(log, [BY_STREAM], lease=1.0)
-    await projector.start()
-    try:
+    async with projecting(log, BY_STREAM, lease=1.0):
         await pay(log, "o", 1)
         await States(log, BY_STREAM).caught_up(1)
         before = await live_of(store, BY_STREAM)
@@ -96,5 +90,3 @@ async def test_verifying_puts_nothing_into_use(log: Log, store: Store) -> None:
             assert (await verify(log, BY_STREAM, store, lease=1.0)).different == ()
         assert (await live_of(store, BY_STREAM)).generation == before.generation
         assert len(await store.checkpoints(BY_STREAM.name)) == 1
-    finally:
-        await projector.stop()

@@ -13,7 +13,6 @@ from headwater.errors import NotSupported, Trouble
 from headwater.log.log import Log
 from headwater.projections.clickhouse import ClickHouseStates
 from headwater.projections.clickhouse_table import Place, StatesTable
-from headwater.projections.projector import Projector
 from headwater.projections.rebuild import rebuild
 from headwater.projections.states import States
 from headwater.projections.stores import Key, StateRow, Store
@@ -27,6 +26,7 @@ from tests.integration.projections.test_folding import fold_all
 from tests.integration.projections.test_killed_rebuilds import (
     test_a_rebuild_that_is_killed_ten_times_finishes,  # noqa: F401
 )
+from tests.projecting import projecting
 from tests.servers.clickhouse import ClickHouseServer
 from tests.servers.ports import free_port
 
@@ -127,15 +127,10 @@ async def test_states_elsewhere_and_beside_the_log_do_not_mix(log: Log, kept: Cl
 
 async def test_a_worker_keeps_a_projection_there(log: Log, kept: ClickHouseStates) -> None:
     projection = replace(BY_STREAM, store=kept)
-    projector = Projector(log, [projection], lease=1.0)
-    await projector.start()
-    try:
-        async with asyncio.timeout(20):
-            states = States(log, projection)
-            await states.caught_up(await pay(log, "a", 1, 2))
-            assert (await states.state("order/a")).cents == 3
-    finally:
-        await projector.stop()
+    async with asyncio.timeout(20), projecting(log, projection, lease=1.0):
+        states = States(log, projection)
+        await states.caught_up(await pay(log, "a", 1, 2))
+        assert (await states.state("order/a")).cents == 3
 
 
 OTHER = """

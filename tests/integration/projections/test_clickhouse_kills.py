@@ -21,16 +21,14 @@ import asyncio, sys
 from dataclasses import replace
 from headwater.log.open import open_log
 from headwater.projections.clickhouse import ClickHouseStates
-from headwater.projections.folding import Folding
 from headwater.projections.projector import Projector
 from tests.integration.projections.shop import BY_STREAM, Paid
-
-Folding.__init__.__kwdefaults__["batch"] = 3  # so that it has much to write
 
 async def main():
     kept = ClickHouseStates(sys.argv[2])
     async with open_log(sys.argv[1], Paid) as log:
-        projector = Projector(log, [replace(BY_STREAM, store=kept)], lease=0.5)
+        # a small batch, so that it has much to write
+        projector = Projector(log, [replace(BY_STREAM, store=kept)], lease=0.5, batch=3)
         await projector.start()
         await asyncio.Event().wait()
 

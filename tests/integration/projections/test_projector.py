@@ -1,27 +1,14 @@
 """The projector: follows, pauses, rebuilds what has a new version."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from headwater.log.log import Log
-from headwater.projections.projection import Projection
-from headwater.projections.projector import Projector
 from headwater.projections.rebuild import live_of, verify
 from headwater.projections.states import States
 from headwater.projections.stores import Store
 from tests.integration.projections.shop import BY_STREAM, Spent, pay, spent
-
-
-@asynccontextmanager
-async def projecting(log: Log, *projections: Projection[Spent]) -> AsyncIterator[Projector]:
-    projector = Projector(log, projections, lease=2.0)
-    await projector.start()
-    try:
-        yield projector
-    finally:
-        await projector.stop()
+from tests.projecting import projecting
 
 
 async def test_what_is_appended_becomes_visible(log: Log, store: Store) -> None:

@@ -19,7 +19,6 @@ from headwater.log.memory import MemoryBackend
 from headwater.projections.folding import Folding
 from headwater.projections.open import store_for, table_for
 from headwater.projections.projection import Projection
-from headwater.projections.projector import Projector
 from headwater.projections.rebuild import live_of, rebuild, verify
 from headwater.projections.redis import RedisStates
 from headwater.projections.states import States
@@ -27,7 +26,9 @@ from headwater.projections.stores import FROM_START, GO_ON, Key, Store
 from headwater.projections.tables import Table
 from headwater.testing.contract import Site
 from tests.contract.sites import PostgresSite, SqliteSite
+from tests.every_backend import site_of
 from tests.integration.projections.shop import BY_CUSTOMER, CHOOSY, Spent, pay
+from tests.projecting import projecting
 
 
 def rows(key: Key, state: Spent) -> Sequence[tuple[str, int]]:
@@ -42,12 +43,7 @@ Look = Callable[[str], "Any"]
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
-    if request.param == "sqlite":
-        yield SqliteSite(tmp_path)
-    else:
-        postgres = PostgresSite(request.getfixturevalue("postgres_template"))
-        yield postgres
-        postgres.drop()
+    yield from site_of(request, tmp_path)
 
 
 @pytest.fixture
@@ -247,9 +243,7 @@ async def test_killed_between_any_two_statements_rows_and_states_agree(site: Sit
 
 
 async def test_a_projector_keeps_it_while_rebuilds_go_on(site: Site, log: Log) -> None:
-    projector = Projector(log, [SHOWN])
-    await projector.start()
-    try:
+    async with projecting(log, SHOWN):
         for n in range(30):
             await pay(log, f"o{n}", 1, customer=f"c{n % 4}")
             if n % 10 == 5:
@@ -257,8 +251,6 @@ async def test_a_projector_keeps_it_while_rebuilds_go_on(site: Site, log: Log) -
         await States(log, SHOWN).caught_up((await log.head()).position)
         assert await shown(site) == await expected(log, store_for(log))
         assert [row[3] for row in await shown(site)] == [8] * 6 + [7] * 6
-    finally:
-        await projector.stop()
 
 
 async def test_a_table_that_is_not_as_declared_is_named(site: Site, log: Log) -> None:
