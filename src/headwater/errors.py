@@ -1,5 +1,7 @@
 """The one tree of errors. A message says what happened, to what, and what to do; facts are attributes.
 
+The file is long because it is one tree, and half of it is what the messages say.
+
 HeadwaterError
 ├── Refused                 bad input, turned away at the door; nothing was written
 │   ├── InvalidName         a name or id that is not an identifier

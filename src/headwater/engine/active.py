@@ -20,6 +20,8 @@ Why it is right.
 A step that is quick costs one write: `step_created` and `step_started` wait in the outbox for a moment, and its result
 takes them along. What hands out a hook's token must not be faster than the hook: no step starts while a
 `hook_created` is not durable.
+
+It is long because it is one state machine under one order: each method may only be read together with the others.
 """
 
 from __future__ import annotations

@@ -17,6 +17,9 @@ Why it is right.
   all that it holds and begins anew under another name. Until it notices, its writes are refused by their epochs.
 - Each loop here is restarted if it fails; `progress` tells when each last went round, so that `health` can be judged by
   what happens, and not by a process that is there.
+
+It is long because taking up, waking, evicting and letting go are one argument about one set of runs; what can be
+said without that set (steps, timers, queues, membership, shares) has files of its own.
 """
 
 from __future__ import annotations
