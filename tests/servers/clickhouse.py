@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Self
 
 from tests.servers.ports import free_port
-from tests.servers.process import Account, ServerFailed, ServerProcess
+from tests.servers.process import Account, ServerFailed, ServerProcess, launched
 
 ENGINE = Path(__file__).with_name("clickhouse_engine.py")
 
@@ -26,13 +26,7 @@ class ClickHouseServer:
 
     @classmethod
     def launch(cls) -> Self:
-        server = cls()
-        try:
-            server.start()
-        except BaseException:
-            server.close()
-            raise
-        return server
+        return launched(cls())
 
     def start(self) -> None:
         pid = self.folder / "pid"

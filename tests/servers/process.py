@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 WATCHDOG = Path(__file__).with_name("watchdog.py")
 
@@ -139,3 +140,21 @@ class ServerProcess:
             return self.log.read_text(errors="replace")[-3000:]
         except OSError:
             return "(no output)"
+
+
+class _Server(Protocol):
+    def start(self) -> None: ...
+    def close(self) -> None: ...
+
+
+S = TypeVar("S", bound=_Server)
+
+
+def launched(server: S) -> S:
+    """A server that has started, or nothing that is left of it."""
+    try:
+        server.start()
+    except BaseException:
+        server.close()
+        raise
+    return server

@@ -11,7 +11,7 @@ from typing import Self
 
 from tests.servers.debian import find_program
 from tests.servers.ports import free_port
-from tests.servers.process import ServerFailed, ServerProcess, server_account
+from tests.servers.process import ServerFailed, ServerProcess, launched, server_account
 
 
 class RedisServer:
@@ -26,13 +26,7 @@ class RedisServer:
 
     @classmethod
     def launch(cls, password: str = "sesame") -> Self:
-        server = cls(password)
-        try:
-            server.start()
-        except BaseException:
-            server.close()
-            raise
-        return server
+        return launched(cls(password))
 
     def start(self) -> None:
         program, prefix = redis_program()
