@@ -56,7 +56,7 @@ def _plain(value: Any) -> bytes | None:
 def encode_json(value: Any, what: str) -> bytes:
     """Any plain JSON value, checked."""
     data = _plain(value)
-    if data is not None and data.count(b"[") + data.count(b"{") <= MAX_DEPTH:
+    if data is not None and (len(data) <= MAX_DEPTH or data.count(b"[") + data.count(b"{") <= MAX_DEPTH):
         return data  # nothing to refuse, found out in a third of the time
     refuse_poison(value, what, plain=True)
     return _dumps(value, what)

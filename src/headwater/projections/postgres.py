@@ -80,5 +80,7 @@ async def save_states(connection: Any, at: Checkpoint, position: int, rows: Sequ
 
 
 def _saved(at: Checkpoint, position: int, rows: Sequence[StateRow]) -> list[Any]:
-    columns: list[list[Any]] = [[row[i] for row in rows] for i in range(len(StateRow._fields))]
+    columns: list[list[Any]] = [[row[i] for row in rows] for i in range(4)]
+    usual = not any(row[4] or row[5] or row[6] for row in rows)
+    columns += [[] if usual else [row[i] for row in rows] for i in (4, 5, 6)]
     return [at.name, at.generation, at.epoch, at.position, position, *columns]

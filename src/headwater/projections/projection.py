@@ -71,6 +71,7 @@ class Projection(_Declared[S]):
     types: tuple[str, ...] = field(init=False)
     _adapter: TypeAdapter[S] = field(init=False, repr=False)
     _dump: Callable[..., Any] = field(init=False, repr=False)
+    _what: str = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         check_name("projection", self.name)
@@ -95,6 +96,7 @@ class Projection(_Declared[S]):
         adapter = self.state if isinstance(self.state, TypeAdapter) else TypeAdapter(self.state)
         object.__setattr__(self, "types", tuple(type_name(model) for model in self.events))
         object.__setattr__(self, "_adapter", adapter)
+        object.__setattr__(self, "_what", f"projection {self.name}")
         object.__setattr__(
             self, "_dump", adapter.serializer.to_python
         )  # a third faster than through the adapter
@@ -109,7 +111,7 @@ class Projection(_Declared[S]):
 
     def encode(self, state: S) -> bytes:
         """A state as canonical JSON: equal states are equal bytes."""
-        return encode_json(self._dump(state, mode="json"), f"projection {self.name}")
+        return encode_json(self._dump(state, mode="json"), self._what)
 
     def decode(self, data: bytes) -> S:
         """A state from its bytes. What does not fit is an error, and never an empty start."""

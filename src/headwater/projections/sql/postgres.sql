@@ -44,13 +44,15 @@ CROSS JOIN LATERAL (
 
 -- name: save
 -- Move the checkpoint from where it is thought to be, and write the states if it was there, unless a newer one went with
--- an append meanwhile.
+-- an append meanwhile. The arrays behind the states are empty where no key is parked or asked for: binding them costs more
+-- than the states.
 WITH moved AS (
     UPDATE headwater.projections SET position = $5
     WHERE name = $1 AND generation = $2 AND epoch = $3 AND position = $4 RETURNING 1
 ), saved AS (
     INSERT INTO headwater.states AS kept (name, generation, tenant, key, position, state, parked, error, again)
-    SELECT $1, $2, u.tenant, u.key, u.position, u.state, u.parked, u.error, u.again
+    SELECT $1, $2, u.tenant, u.key, u.position, u.state,
+        coalesce(u.parked, 0), coalesce(u.error, ''), coalesce(u.again, 0)
     FROM unnest($6::text[], $7::text[], $8::bigint[], $9::bytea[], $10::bigint[], $11::text[], $12::int[])
         AS u (tenant, key, position, state, parked, error, again)
     WHERE EXISTS (SELECT FROM moved)
