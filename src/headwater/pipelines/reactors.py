@@ -7,7 +7,8 @@ that fails is tried again after a pause that doubles; the aggregate's later even
 `attempts` tries it is parked until `headwater projection redrive reactor:<pipeline>.<name>`.
 
 The lease is renewed while effects take their time; whoever lost it nevertheless saves nothing. Whether an aggregate
-waits is asked for those of a page, since only so many that wait are read at once.
+waits is asked for those of a page, since only so many that wait are read at once. A row is at the event that failed, or
+where the aggregate had caught up: it never goes back, since a store keeps the newer of two.
 
 Events of others are passed without a write: the checkpoint follows when the log is quiet, and once a second. So a
 reactor with nothing to do costs those who append next to nothing.
@@ -246,9 +247,9 @@ class Reacting:
         pause = min(reactor.backoff * 2 ** (tries - 1), reactor.max_backoff)
         due = await self._log.backend.now_us() + int(pause * 1_000_000)
         left = _Tries(tries, due if tries < reactor.attempts else _NEVER)
-        return row._replace(
-            parked=recorded.position, error=said(error), state=orjson.dumps(left._asdict()), again=0
-        )
+        where = recorded.position
+        state = orjson.dumps(left._asdict())
+        return row._replace(position=where, parked=where, error=said(error), state=state, again=0)
 
 
 _NEVER: Final = 2**62

@@ -149,3 +149,17 @@ async def test_an_error_that_no_database_takes_is_kept_as_far_as_it_can_be(log: 
     [parked] = await store_for(log).parked(running.name, 1)
     assert parked.error.startswith("ValueError: half a ? character, a NUL \\x00, and much")
     assert len(parked.error) < 600
+
+
+async def test_an_account_that_failed_once_and_went_on_may_fail_again_later(log: Log) -> None:
+    mail = Mail(fails=2)
+    pipeline = accounts(mail.reactor())
+    service = pipeline.on(log)
+    running = part(pipeline, log)
+    await running.start()
+    for cents in ("1", "2", "3"):
+        await service.store("bad", Paid(cents=int(cents)))
+        await caught_up(log)
+        assert mail.sent[-1] == ("bad", cents)
+    await running.stop()
+    assert list(mail.tried.values()) == [3, 3, 3]
