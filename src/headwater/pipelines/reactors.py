@@ -37,7 +37,7 @@ from headwater.events.names import check_name
 from headwater.log.log import Log
 from headwater.log.port import Query
 from headwater.projections.open import store_for
-from headwater.projections.stores import Checkpoint, Key, StateRow, Store, said
+from headwater.projections.stores import LATER, NOT_ASKED, Checkpoint, Key, StateRow, Store, said
 from headwater.telemetry.loops import Loops
 
 LOGGER: Final = logging.getLogger("headwater.pipelines")
@@ -45,6 +45,8 @@ _ROUND: Final = 1.0
 _QUIET: Final = 0.1
 _BREATH: Final = 0.01
 _PAGE: Final = 200
+_WAITING: Final = 10_000
+"""As many that failed are looked at in a round; those that are given up come last."""
 
 
 class Reaction(NamedTuple):
@@ -129,9 +131,9 @@ class Reacting:
         if at is None or at.paused:
             await asyncio.sleep(_ROUND / 2)
             return
-        parked = list(await self._store.parked(self.name, 1, limit=10_000))
+        parked = list(await self._store.parked(self.name, 1, limit=_WAITING))
         now = await self._log.backend.now_us()
-        due = [row for row in parked if row.again or _Tries.of(row).due <= now]
+        due = [row for row in parked if row.asked or _Tries.of(row).due <= now]
         if due:
             async with self._held():
                 again = await asyncio.gather(*[self._again(row, at) for row in due])
@@ -218,8 +220,8 @@ class Reacting:
 
     async def _again(self, row: StateRow, at: Checkpoint) -> StateRow:
         """A key that failed: from the event that it failed at up to the checkpoint."""
-        tries = 0 if row.again else _Tries.of(row).tries
-        row = row._replace(again=0)
+        tries = 0 if row.asked else _Tries.of(row).tries
+        row = row._replace(again=NOT_ASKED)
         if not row.parked:
             return row
         async for recorded in self._log.stream(Stream(self._type, row.key, row.tenant)):
@@ -246,10 +248,12 @@ class Reacting:
         reactor = self._reactor
         pause = min(reactor.backoff * 2 ** (tries - 1), reactor.max_backoff)
         due = await self._log.backend.now_us() + int(pause * 1_000_000)
-        left = _Tries(tries, due if tries < reactor.attempts else _NEVER)
+        given_up = tries >= reactor.attempts
+        left = _Tries(tries, _NEVER if given_up else due)
         where = recorded.position
         state = orjson.dumps(left._asdict())
-        return row._replace(position=where, parked=where, error=said(error), state=state, again=0)
+        again = NOT_ASKED if given_up else LATER
+        return row._replace(position=where, parked=where, error=said(error), state=state, again=again)
 
 
 _NEVER: Final = 2**62

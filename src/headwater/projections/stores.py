@@ -25,6 +25,8 @@ from typing import Final, NamedTuple, Protocol
 NOT_ASKED: Final = 0
 GO_ON: Final = 1
 FROM_START: Final = 2
+LATER: Final = 3
+"""A reactor's key that waits for its next try: nobody asked, and it comes before those that are given up."""
 ELSEWHERE: Final = "@"
 """In the name of a checkpoint: it is here, and its states are in another store, which is asked for it."""
 _LONGEST: Final = 500
@@ -50,6 +52,11 @@ class StateRow(NamedTuple):
     parked: int = 0
     error: str = ""
     again: int = NOT_ASKED
+
+    @property
+    def asked(self) -> bool:
+        """Whether somebody asked for it to be folded again."""
+        return self.again in {GO_ON, FROM_START}
 
 
 class Checkpoint(NamedTuple):

@@ -41,7 +41,7 @@ async def summaries(log: Log, store: Store, name: str | None = None) -> Sequence
         rows = await store.parked(live.name, live.generation, limit=COUNTED)
         building = next((at for at in there if at.name == live.name and not at.live and at.version), None)
         parked = sum(1 for row in rows if row.parked)
-        asked = sum(1 for row in rows if row.again)
+        asked = sum(1 for row in rows if row.asked)
         found.append(
             Summary(
                 live.name,
@@ -74,5 +74,5 @@ def parked_fields(row: StateRow) -> dict[str, Any]:
         "key": row.key,
         "parked": row.parked or None,
         "error": row.error or None,
-        "again": bool(row.again),
+        "again": row.asked,
     }

@@ -48,7 +48,7 @@ async def caught_up(log: Log, name: str = "reactor:accounts.mail") -> None:
         while True:
             [at] = await store.checkpoints(name)
             parked = await store.parked(name, 1)
-            waiting = [row for row in parked if row.again or GIVEN_UP not in (row.state or b"")]
+            waiting = [row for row in parked if row.asked or GIVEN_UP not in (row.state or b"")]
             if at.position >= position and not waiting:
                 return
             await asyncio.sleep(0.02)
@@ -163,3 +163,31 @@ async def test_an_account_that_failed_once_and_went_on_may_fail_again_later(log:
         assert mail.sent[-1] == ("bad", cents)
     await running.stop()
     assert list(mail.tried.values()) == [3, 3, 3]
+
+
+async def test_those_that_are_given_up_keep_none_from_its_next_try(
+    log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("headwater.pipelines.reactors._WAITING", 3)
+    tried = Counter[str]()
+
+    async def react(event: Paid, reaction: Reaction) -> None:
+        account = reaction.recorded.stream.id
+        tried[account] += 1
+        if account != "z" or tried[account] < 3:
+            raise ConnectionError("no answer")
+
+    pipeline = accounts(Reactor(name="mail", events=(Paid,), react=react, backoff=0.02, attempts=3))
+    service = pipeline.on(log)
+    running = part(pipeline, log)
+    await running.start()
+    for account in "abcd":
+        await service.store(account, Paid(cents=1))
+    async with asyncio.timeout(30):
+        while [tried[account] for account in "abcd"] != [3, 3, 3, 3]:
+            await asyncio.sleep(0.02)
+    await service.store("z", Paid(cents=1))
+    async with asyncio.timeout(30):
+        while tried["z"] < 3:
+            await asyncio.sleep(0.02)
+    await running.stop()

@@ -67,7 +67,7 @@ def show(
     else:
         say(f"{summary.name}  version {summary.version}  {_line(summary)}")
         for row in rows:
-            why = "to be folded again" if row.again else f"parked at {row.parked:,}: {row.error}"
+            why = "to be folded again" if row.asked else f"parked at {row.parked:,}: {row.error}"
             say(plain(f"  {row.tenant}/{row.key}  {why}"))
 
 
