@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 from playwright.async_api import Page, expect
@@ -34,6 +35,14 @@ async def page() -> AsyncIterator[Page]:
         ]  # that a key is missing, a browser says itself
 
 
+@asynccontextmanager
+async def opened(page: Page, place: Place) -> AsyncGenerator[None]:
+    """The page, which is left before its server goes: it would ask for it again."""
+    await page.goto(place.address)
+    yield
+    await page.goto("about:blank")
+
+
 async def pictured(page: Page, name: str) -> None:
     if PICTURES:
         await page.screenshot(path=f"{PICTURES}/{name}.png", full_page=True)
@@ -46,8 +55,7 @@ async def started(place: Place, **asked: object) -> str:
 
 
 async def test_runs_and_their_timelines_are_live(memory: Log, page: Page) -> None:
-    async with serving(app, memory, worker=True) as place:
-        await page.goto(place.address)
+    async with serving(app, memory, worker=True) as place, opened(page, place):
         await expect(page.get_by_text("No run yet")).to_be_visible()
         await expect(page.get_by_role("status")).to_have_text("live")
         run = await started(place, workflow="approve", id="order/7", input={"token": "go"})
@@ -74,18 +82,17 @@ async def test_runs_and_their_timelines_are_live(memory: Log, page: Page) -> Non
 async def test_payloads_are_text(memory: Log, page: Page) -> None:
     async with serving(app, memory, worker=True) as place:
         run = await started(place, workflow="approve", id=EVIL, input={"token": EVIL})
-        await page.goto(place.address)
-        await page.get_by_role("link", name=run).click()
-        await expect(page.get_by_role("cell", name="hook_created", exact=True)).to_be_visible()
-        await place.http.post(f"/api/v1/runs/{_quoted(run)}/cancel", json={"reason": EVIL})
-        await expect(page.get_by_role("cell", name="run_cancelled", exact=True)).to_be_visible()
-        assert await page.title() == "Headwater"
-        assert await page.locator("img").count() == 0
+        async with opened(page, place):
+            await page.get_by_role("link", name=run).click()
+            await expect(page.get_by_role("cell", name="hook_created", exact=True)).to_be_visible()
+            await place.http.post(f"/api/v1/runs/{_quoted(run)}/cancel", json={"reason": EVIL})
+            await expect(page.get_by_role("cell", name="run_cancelled", exact=True)).to_be_visible()
+            assert await page.title() == "Headwater"
+            assert await page.locator("img").count() == 0
 
 
 async def test_a_server_that_comes_back_is_taken_up_again(memory: Log, page: Page) -> None:
-    async with serving(app, memory, worker=True) as place:
-        await page.goto(place.address)
+    async with serving(app, memory, worker=True) as place, opened(page, place):
         await expect(page.get_by_role("status")).to_have_text("live")
         place.server.feeds.close()
         await expect(page.get_by_role("status")).to_have_text("reconnecting")
@@ -99,8 +106,7 @@ async def test_a_key_is_asked_for_where_one_is_needed(memory: Log, page: Page) -
 
     _, text = await Keyring(memory).create_key("page", "default", ["read"])
     page.on("dialog", lambda dialog: dialog.accept(text))
-    async with serving(app, memory, ServerOptions(require_key=True)) as place:
-        await page.goto(place.address)
+    async with serving(app, memory, ServerOptions(require_key=True)) as place, opened(page, place):
         await expect(page.get_by_text("No run yet")).to_be_visible()
 
 
