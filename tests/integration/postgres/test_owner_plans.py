@@ -10,6 +10,7 @@ import pytest
 
 from headwater.log.postgres.connections import PLANNING
 from headwater.log.postgres.statements import queries
+from tests.integration.postgres.plans import explained
 from tests.servers.postgres import Database, PostgresServer, Template
 
 # Of 20,000 fences a third are held by one of three workers, a third are free, a third lie still; one in seven is a
@@ -74,19 +75,11 @@ async def test_looking_for_work_reads_what_it_takes(
     await transaction.start()
     assert len(await connection.fetch(queries()[name], *arguments)) == count
     await transaction.rollback()  # now its plans are made
-    await transaction_of(
-        connection, f"EXPLAIN (ANALYZE, BUFFERS, TIMING OFF) {queries()[name]}", arguments, most
-    )
-    await connection.close()
-
-
-async def transaction_of(
-    connection: asyncpg.Connection, sql: str, arguments: tuple[object, ...], most: int
-) -> None:
     transaction = connection.transaction()
     await transaction.start()
-    plan = "\n".join([row[0] for row in await connection.fetch(sql, *arguments)])
+    plan = await explained(connection, mode, queries()[name], *arguments)
     await transaction.rollback()
+    await connection.close()
     touched = re.search(r"Buffers: shared(?: hit=(\d+))?(?: read=(\d+))?", plan)
     assert touched, plan
     assert int(touched[1] or 0) + int(touched[2] or 0) < most, plan

@@ -15,6 +15,7 @@ from headwater.log.postgres.backend import PostgresBackend
 from headwater.log.postgres.connections import PLANNING
 from headwater.log.postgres.statements import queries
 from headwater.log.write import Write
+from tests.integration.postgres.plans import explained
 from tests.servers.postgres import Database, PostgresServer, Template
 
 FOREVER = 2**63 - 1
@@ -61,19 +62,6 @@ PLANS: list[tuple[str, tuple[Any, ...], str]] = [
 ]
 
 
-def literal(value: Any) -> str:
-    """A parameter as SQL."""
-    match value:
-        case None:
-            return "NULL"
-        case int():
-            return str(value)
-        case str():
-            return f"'{value}'"
-        case _:
-            return f"ARRAY[{', '.join(map(literal, value))}]"
-
-
 @pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
 @pytest.mark.parametrize(("name", "arguments", "index"), PLANS, ids=[plan[0] for plan in PLANS])
 async def test_a_query_uses_its_index(
@@ -81,18 +69,8 @@ async def test_a_query_uses_its_index(
 ) -> None:
     await _grow(grown)
     connection = await asyncpg.connect(grown.worker_url, server_settings=PLANNING)
-    await connection.execute(f"SET plan_cache_mode = {mode}")
-    # EXPLAIN with parameters of its own would always be planned for these values: a prepared one has both plans
-    kinds = [kind.name for kind in (await connection.prepare(queries()[name])).get_parameters()]
-    await connection.execute(f"PREPARE asked ({', '.join(kinds)}) AS {queries()[name]}")
-    given = ", ".join(map(literal, arguments))
-    rows = await connection.fetch(f"EXPLAIN (ANALYZE, BUFFERS, TIMING OFF) EXECUTE asked ({given})")
-    generic = await connection.fetchval(
-        "SELECT generic_plans FROM pg_prepared_statements WHERE name = 'asked'"
-    )
-    assert generic == (mode == "force_generic_plan")
+    plan = await explained(connection, mode, queries()[name], *arguments)
     await connection.close()
-    plan = "\n".join(row[0] for row in rows)
     assert index in plan, plan
     assert "Seq Scan" not in plan, plan
     assert "Sort" not in plan or name == "log_of_correlation", plan

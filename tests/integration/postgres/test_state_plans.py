@@ -11,6 +11,7 @@ from headwater.log.postgres.connections import PLANNING
 from headwater.projections.postgres import PostgresStore
 from headwater.projections.statements import statements
 from headwater.projections.stores import StateRow
+from tests.integration.postgres.plans import explained
 from tests.servers.postgres import Database
 
 
@@ -26,15 +27,9 @@ async def test_many_states_are_read_by_their_keys(postgres_database: Database, m
         await store.save(at, 1, [StateRow("default", key, 1, b"{}") for key in keys])
     asked_for = keys[::20]
     connection = await asyncpg.connect(postgres_database.worker_url, server_settings=PLANNING)
-    await connection.execute(f"SET plan_cache_mode = {mode}")
-    await connection.execute(
-        f"PREPARE load (text, int, text[], text[]) AS {statements('postgres.sql')['load']}"
-    )
-    tenants = f"array_fill('default'::text, ARRAY[{len(asked_for)}])"
-    arguments = f"'spent', 1, {tenants}, ARRAY{asked_for}"
-    rows = await connection.fetch(f"EXPLAIN (ANALYZE, BUFFERS, TIMING OFF) EXECUTE load ({arguments})")
+    load = statements("postgres.sql")["load"]
+    plan = await explained(connection, mode, load, "spent", 1, ["default"] * len(asked_for), asked_for)
     await connection.close()
-    plan = "\n".join(row[0] for row in rows)
     touched = re.search(r"Buffers: shared hit=(\d+)", plan)
     assert touched, plan
     assert int(touched[1]) < 10 * len(asked_for), plan
