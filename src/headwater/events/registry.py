@@ -79,13 +79,7 @@ class Registry:
             raise UnknownEventType(name)
         try:
             if schema_version == model.schema_version:
-                try:
-                    event: Event = model.__pydantic_validator__.validate_json(
-                        data
-                    )  # a third faster than by the class
-                    return event
-                except ValidationError as error:
-                    return _validate_surrogates(model, data, error)
+                return _validate(model, data)
             return model.model_validate(self._lift(model, name, schema_version, decode_json(data)))
         except ValidationError as error:
             raise Undecodable(
@@ -107,11 +101,16 @@ class Registry:
         return data
 
 
-def _validate_surrogates(model: type[Event], data: bytes, error: ValidationError) -> Event:
-    """A payload with lone surrogates, which Pydantic's parser refuses; what it refuses otherwise stays refused."""
-    if error.errors(include_url=False, include_input=False)[0]["type"] != "json_invalid":
-        raise error
-    return model.model_validate(decode_json(data))
+def _validate(model: type[Event], data: bytes) -> Event:
+    try:
+        event: Event = model.__pydantic_validator__.validate_json(
+            data
+        )  # a third faster than through the class
+        return event
+    except ValidationError as error:
+        if error.errors(include_url=False, include_input=False)[0]["type"] != "json_invalid":
+            raise
+        return model.model_validate(decode_json(data))  # lone surrogates, which Pydantic's parser refuses
 
 
 class RegistryDecoder:

@@ -121,7 +121,7 @@ class PipelineService(Generic[E, S]):
         for key in keys:
             await store.request(projection.name, FROM_START, tenant=key.tenant, key=key.key)
         pause = _SOONEST
-        while any(row.again for row in (await store.load(projection.name, live.generation, keys)).values()):
+        while any(row.asked for row in (await store.load(projection.name, live.generation, keys)).values()):
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, _LATEST)
 

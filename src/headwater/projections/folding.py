@@ -172,7 +172,7 @@ class Folding(Generic[S]):
         await self._landed()
         at = self._needed()
         found = await self._store.parked(at.name, at.generation, limit=10_000)
-        asked = [row for row in found if row.again]
+        asked = [row for row in found if row.asked]
         if not asked:
             return 0
         entries: dict[Key, Entry] = {}

@@ -15,6 +15,7 @@ from headwater.projections.statements import statements
 from headwater.projections.stores import Checkpoint, Key, StateRow
 
 _SQL: Final = statements("postgres.sql")
+_MARKS: Final = StateRow._fields.index("parked")
 
 
 class PostgresStore:
@@ -80,7 +81,6 @@ async def save_states(connection: Any, at: Checkpoint, position: int, rows: Sequ
 
 
 def _saved(at: Checkpoint, position: int, rows: Sequence[StateRow]) -> list[Any]:
-    columns: list[list[Any]] = [[row[i] for row in rows] for i in range(4)]
-    usual = not any(row[4] or row[5] or row[6] for row in rows)
-    columns += [[] if usual else [row[i] for row in rows] for i in (4, 5, 6)]
+    marked = any(row.parked or row.error or row.again for row in rows)
+    columns = [[row[i] for row in rows] if marked or i < _MARKS else [] for i in range(len(StateRow._fields))]
     return [at.name, at.generation, at.epoch, at.position, position, *columns]

@@ -84,7 +84,7 @@ async def _left(log: Log, projection: Projection[Any]) -> int:
     store = projection.store(log)
     live = next(at for at in await store.checkpoints(projection.name) if at.live)
     rows = await store.parked(projection.name, live.generation, limit=10_000)
-    return sum(1 for row in rows if row.again)
+    return sum(1 for row in rows if row.asked)
 
 
 def _say(session: Session, name: str, compared: Compared, done: str, wrong: str) -> None:
