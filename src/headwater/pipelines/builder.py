@@ -171,7 +171,7 @@ def begin(
                 "register_pipeline(events, state, initial)."
             ) from None
     said = {
-        "events": [leaf for model in models for leaf in _leaves(model)],
+        "events": [leaf for model in models for leaf in _leaves(model) or [model]],
         "state": state,
         "initial": initial,
     }
@@ -179,9 +179,6 @@ def begin(
 
 
 def _leaves(model: type[Event]) -> list[type[Event]]:
-    """The models that are stored: a base class without a `type` of its own stands for those derived from it."""
-    derived = model.__subclasses__()
-    if not derived:
-        return [model]
+    """The models with a `type` of their own: this one, and those derived from it."""
     own = [model] if "type" in model.__annotations__ else []
-    return [*own, *(leaf for other in derived for leaf in _leaves(other))]
+    return [*own, *(leaf for derived in model.__subclasses__() for leaf in _leaves(derived))]

@@ -18,72 +18,68 @@ _UNSET: Final = object()
 
 
 class Entry:
-    """A key's row, and its state decoded when it is first folded onto."""
+    """A key's row as it is in the store or on its way there, and the state that was folded onto it since."""
 
-    __slots__ = ("begun", "lines", "row", "state")
+    __slots__ = ("begun", "error", "lines", "parked", "position", "row", "since", "state")
 
     def __init__(self, row: StateRow) -> None:
         self.row = row
+        self.position, self.parked, self.error = row.position, row.parked, row.error
         self.state: Any = _UNSET
+        """Decoded when it is first folded onto."""
         self.lines: Sequence[Line] | None = None
         """The rows of the table that are to be written with it, if there are any."""
         self.begun = 0
-        """The first event in what is to be written."""
+        """The first event that is not in the row."""
+        self.since = 0
+        """The first event that came into the row when it was last made."""
 
-    def fold(
-        self, projection: Projection[Any], events: Sequence[Recorded], shown: Table[Any] | None
-    ) -> StateRow | None:
-        """Fold events onto the state: what is to be written, None if nothing changes."""
-        row = self.row
-        if row.parked:
-            return None
-        fold, state, position, parked, why = projection.fold, self.state, row.position, 0, ""
-        begun = 0
+    def fold(self, projection: Projection[Any], events: Sequence[Recorded]) -> bool:
+        """Fold events onto the state: whether there is anything to write."""
+        if self.parked:
+            return False
+        fold, state, position = projection.fold, self.state, self.position
         for recorded in events:
             here = recorded.row[0]
-            if here <= row.position:
+            if here <= position:
                 continue
             try:
                 if state is _UNSET:
-                    state = projection.initial if row.state is None else projection.decode(row.state)
+                    state = projection.initial if self.row.state is None else projection.decode(self.row.state)
                 state = fold(state, recorded.event)
             except Exception as error:  # noqa: BLE001  (whatever it is, it is this key's)
-                parked, why = here, said(error)
+                self.parked, self.error = here, said(error)
                 break
             position = here
-            begun = begun or here
-        kept = row.state
-        if position > row.position:
-            try:
-                kept = projection.encode(state)
-                if shown is not None:
-                    self.lines = shown.lines(Key(row.tenant, row.key), state)
-            except Exception as error:  # noqa: BLE001  (a state that cannot be kept, or not be shown)
-                parked, why, position, kept, state = begun, said(error), row.position, row.state, _UNSET
-            self.begun = self.begun or begun
-        elif not parked:
-            return None
-        self.state = state
-        self.row = StateRow(row.tenant, row.key, position, kept, parked, why, row.again)
-        return self.row
+            self.begun = self.begun or here
+        changed = bool(self.parked) or position > self.position
+        self.state, self.position = state, position
+        return changed
 
-    def read_anew(
-        self,
-        projection: Projection[Any],
-        history: Sequence[Recorded],
-        position: int,
-        shown: Table[Any] | None,
-    ) -> StateRow:
+    def read_anew(self, projection: Projection[Any], history: Sequence[Recorded], position: int) -> None:
         """The state from all events of its stream, up to a position."""
         try:
-            made = projection.whole(history) if projection.whole else projection.initial
-            state = projection.encode(made)
-            lines = None if shown is None else shown.lines(Key(self.row.tenant, self.row.key), made)
+            self.state = projection.whole(history) if projection.whole else projection.initial
         except Exception as error:  # noqa: BLE001  (whatever it is, it is this key's)
-            self.row = self.row._replace(parked=position, error=said(error))
+            self.parked, self.error = position, said(error)
         else:
-            self.begun, self.lines, self.state = position, lines, _UNSET
-            self.row = self.row._replace(position=position, state=state)
+            self.position, self.begun = position, self.begun or position
+
+    def made(self, projection: Projection[Any], shown: Table[Any] | None) -> StateRow:
+        """The row that is to be written."""
+        row, state = self.row, self.row.state
+        if self.position > row.position:
+            try:
+                state = projection.encode(self.state)
+                if shown is not None:
+                    self.lines = shown.lines(Key(row.tenant, row.key), self.state)
+            except Exception as error:  # noqa: BLE001  (a state that cannot be kept, or not be shown)
+                self.parked, self.error = self.begun, said(error)
+                self.position, state, self.state = row.position, row.state, _UNSET
+        if projection.whole is not None:
+            self.state = _UNSET  # it is never folded onto
+        self.since, self.begun = self.begun, 0
+        self.row = StateRow(row.tenant, row.key, self.position, state, self.parked, self.error, row.again)
         return self.row
 
 
@@ -108,7 +104,7 @@ async def save_shown(
         before = await store.load(at.name, at.generation, list(refused))
         parked = [
             (before.get(key) or StateRow(*key, 0, None))._replace(
-                parked=entries[key].begun, error=said(RowsRefused(why)), again=0
+                parked=entries[key].since, error=said(RowsRefused(why)), again=0
             )
             for key, why in refused.items()
         ]
@@ -116,5 +112,5 @@ async def save_shown(
         left = {key: made for key, made in lines.items() if key not in refused}
         saved = await table.save(at, position, [*others, *parked], left)
     for _, entry in changed:
-        entry.lines, entry.begun = None, 0
+        entry.lines = None
     return saved, refused

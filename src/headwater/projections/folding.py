@@ -9,9 +9,10 @@ one that the batch began at. So of two that fold the same page one writes; a dea
 a write whose answer was lost shows as a checkpoint that has moved: states are then read anew. Cached states are
 those of our own last write, and dropped whenever a write fails.
 
-While there are more pages, one is folded while the one before is written. Its own write waits for that one, and goes
-only if it has succeeded; states are read from the store only where no write of theirs is under way, since those under
-way are in the cache.
+While there are more pages, what they change is written together every so often, and never more than a store takes well
+in one piece: a key that changes in every page is encoded and written once. Until then it is in the cache alone, as is
+what is being written, and pages are folded meanwhile. The next write waits for that one, and goes only if it has
+succeeded. What is not written when a process dies is folded again, from the checkpoint that has not moved.
 
 A key is parked at the event that its fold, its state or its payload fails at. The state before stays, and later events
 of the key pass. To fold a key again, the log is read from where its state is to the checkpoint, and the result is
@@ -35,7 +36,7 @@ from headwater.errors import CheckpointMoved, HeadwaterError
 from headwater.events.envelope import Recorded, StoredRow
 from headwater.log.log import Log
 from headwater.log.port import Query
-from headwater.projections.collector import uncollected
+from headwater.projections.collector import seldom_collected, uncollected
 from headwater.projections.entries import Entry, save_shown
 from headwater.projections.open import table_for
 from headwater.projections.pages import Pages
@@ -45,6 +46,8 @@ from headwater.projections.stores import FROM_START, Checkpoint, Key, StateRow, 
 S = TypeVar("S")
 BATCH: Final = 8000
 _STRETCH: Final = 1000
+_BYTES: Final = 16 * 1024 * 1024
+"""What the states of one write should come to at most."""
 _whose: Final = itemgetter(0, 1)
 
 
@@ -61,12 +64,17 @@ class Folding(Generic[S]):
         lease: float = 10.0,
         batch: int = BATCH,
         cache: int = 50_000,
+        every: float = 0.25,
         shows: bool = True,
     ) -> None:
         self._log, self.projection, self._store, self._holder = log, projection, store, holder
         self._lease_us, self._batch, self._cached = int(lease * 1_000_000), batch, cache
+        self._clock, self._every, self._due = asyncio.get_running_loop().time, every, 0.0
         self._pages = Pages(log.backend, Query(limit=batch, **self._filter()))
         self._cache: dict[Key, Entry] = {}
+        self._changed: dict[Key, Entry] = {}
+        self._room = batch
+        """How many changed keys are written together at most: one page of them until their size is known."""
         self.at: Checkpoint | None = None
         self._leased: int | None = None
         self._saving: asyncio.Task[None] | None = None
@@ -82,8 +90,7 @@ class Folding(Generic[S]):
         await self._landed()
         at = await self._store.take(self.projection.name, generation, self._holder, self._lease_us)
         if at != self.at:
-            self._cache.clear()
-            self.seen = 0
+            self._forget()
             if at is not None and self._table is not None:
                 await self._table.check()
                 await self._table.sweep()
@@ -105,17 +112,21 @@ class Folding(Generic[S]):
 
     @property
     def behind(self) -> bool:
-        """Whether the checkpoint has not followed yet over events of others."""
+        """Whether the checkpoint has not followed yet."""
         return self.at is not None and self.seen > self.at.position
 
     async def settle(self) -> None:
-        """Have the checkpoint follow."""
+        """Write what has changed, and have the checkpoint follow, also over events of others."""
         await self._landed()
         if self.behind:
-            await self._save(self.seen, [])
+            await self._save(self.seen, await self._made())
 
     async def step(self, *, lazily: bool = False) -> bool:
         """Fold the next page; whether the log went on. `lazily`: pages without events of ours wait for `settle`."""
+        with seldom_collected():
+            return await self._step(lazily)
+
+    async def _step(self, lazily: bool) -> bool:  # noqa: FBT001
         self.seen = max(self.seen, self._needed().position)
         page = await self._pages.after(self.seen)
         if page.seen <= self.seen:
@@ -130,36 +141,47 @@ class Folding(Generic[S]):
         groups = self._grouped(await self._log.fill(page.rows))
         entries = await self._entries(groups)
         if self.projection.whole is None:
-            found = await self._fold_all(entries, groups)
+            await self._fold_all(entries, groups)
         else:
-            found = [await self._read_whole(entries[key], events[-1]) for key, events in groups.items()]
-        rows = [row for row in found if row is not None]
-        rows = sorted(rows, key=_whose) if self.projection.inline else rows
-        await self._landed()
-        if page.done or self._table is not None:
-            await self._save(page.seen, rows, entries)
-        else:
+            for key, events in groups.items():
+                if await self._read_whole(entries[key], events[-1]):
+                    self._changed[key] = entries[key]
+        if page.done or self._table is not None or self.projection.inline:
+            await self.settle()
+        elif len(self._changed) >= self._room or len(entries) > self._cached or self._clock() >= self._due:
+            await self._landed()
+            rows = await self._made()
             self._saving = asyncio.create_task(self._save(page.seen, rows), name="headwater-save")
         if len(self._cache) > self._cached:
             await self._landed()
             self._cache.clear()
         return True
 
-    async def _fold_all(
-        self, entries: Mapping[Key, Entry], groups: dict[Key, list[Recorded]]
-    ) -> list[StateRow | None]:
+    async def _fold_all(self, entries: Mapping[Key, Entry], groups: dict[Key, list[Recorded]]) -> None:
         """Fold a page, a stretch of keys at a time: whatever else this process does has its turn between."""
-        found: list[StateRow | None] = []
-        keys, projection, shown = list(groups), self.projection, self._shown
+        keys, projection, changed = list(groups), self.projection, self._changed
         for first in range(0, len(keys), _STRETCH):
             if first:
                 await asyncio.sleep(0)
             with uncollected():
-                found += [
-                    entries[key].fold(projection, groups.pop(key), shown)
-                    for key in keys[first : first + _STRETCH]
+                for key in keys[first : first + _STRETCH]:
+                    if entries[key].fold(projection, groups.pop(key)):
+                        changed[key] = entries[key]
+
+    async def _made(self) -> list[StateRow]:
+        """The rows of what has changed, and how many of their size are to be written together the next time."""
+        entries, self._changed = list(self._changed.values()), {}
+        rows: list[StateRow] = []
+        for first in range(0, len(entries), _STRETCH):
+            if first:
+                await asyncio.sleep(0)
+            with uncollected():
+                rows += [
+                    entry.made(self.projection, self._shown) for entry in entries[first : first + _STRETCH]
                 ]
-        return found
+        if size := sum(len(row.state or b"") for row in rows):
+            self._room = max(self._batch, min(self._cached, len(rows) * _BYTES // size))
+        return sorted(rows, key=_whose) if self.projection.inline else rows
 
     async def _landed(self) -> None:
         """Wait for the write that is under way; if it fails, nothing after it counts."""
@@ -169,7 +191,7 @@ class Folding(Generic[S]):
 
     async def again(self) -> int:
         """Fold again the keys that this was asked for: how many."""
-        await self._landed()
+        await self.settle()
         at = self._needed()
         found = await self._store.parked(at.name, at.generation, limit=10_000)
         asked = [row for row in found if row.asked]
@@ -191,13 +213,14 @@ class Folding(Generic[S]):
             for key, events in self._grouped(await self._log.fill(rows)).items():
                 if (one := entries.get(key)) is not None:
                     if self.projection.whole is None:
-                        one.fold(self.projection, events, self._shown)
+                        one.fold(self.projection, events)
                     else:
                         await self._read_whole(one, events[-1])
             if page.seen <= after:
                 break
             after = page.seen
-        await self._save(at.position, [entry.row for entry in entries.values()], entries)
+        rows = [entry.made(self.projection, self._shown) for entry in entries.values()]
+        await self._save(at.position, rows, entries)
         self._cache.clear()
         return len(entries)
 
@@ -231,16 +254,17 @@ class Folding(Generic[S]):
                 self._cache[key] = Entry(found.get(key) or StateRow(*key, 0, None))
         return self._cache
 
-    async def _read_whole(self, entry: Entry, last: Recorded) -> StateRow | None:
+    async def _read_whole(self, entry: Entry, last: Recorded) -> bool:
         """The same for a projection of whole streams: the stream is read anew, up to the page's last event of it."""
-        if entry.row.parked or last.position <= entry.row.position:
-            return None
+        if entry.parked or last.position <= entry.position:
+            return False
         history = [
             recorded
             async for recorded in self._log.stream(last.stream, to_version=last.version)
             if recorded.type in self.projection.types
         ]
-        return entry.read_anew(self.projection, history, last.position, self._shown)
+        entry.read_anew(self.projection, history, last.position)
+        return True
 
     async def _save(
         self, position: int, rows: Sequence[StateRow], entries: Mapping[Key, Entry] | None = None
@@ -251,11 +275,16 @@ class Folding(Generic[S]):
                 self.at = await self._store.save(at, position, rows)
             else:
                 self.at, refused = await save_shown(
-                    self._table, self._store, at, position, rows, entries or {}
+                    self._table, self._store, at, position, rows, entries or self._cache
                 )
                 if refused:
                     self._cache = {}
+            self._due = self._clock() + self._every
         except BaseException:
-            self._cache = {}  # a new one: the next page may be folded onto the old one, and will not be written
-            self.at, self.seen = None, 0
+            self._forget()
+            self.at = None
             raise
+
+    def _forget(self) -> None:
+        """What is not written is folded again. (A new cache: a page may be folded onto the old one meanwhile.)"""
+        self._cache, self._changed, self.seen = {}, {}, 0

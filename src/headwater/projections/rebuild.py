@@ -18,6 +18,7 @@ from headwater.errors import CheckpointMoved
 from headwater.log.log import Log
 from headwater.log.port import DEFAULT_SHARD
 from headwater.projections.current import in_use
+from headwater.projections.collector import seldom_collected
 from headwater.projections.folding import Folding
 from headwater.projections.projection import Projection
 from headwater.projections.stores import Checkpoint, CheckpointRepository, Key, StateRow, Store
@@ -83,7 +84,7 @@ async def _build(
 ) -> Compared:
     live = await live_of(store, projection)
     holder = f"{'rebuild' if keep else 'verify'}-{uuid4()}"
-    folding = Folding(log, projection, store, holder, lease=lease, shows=keep)
+    folding = Folding(log, projection, store, holder, lease=lease, every=lease / 3, shows=keep)
     version = projection.version if keep else _VERIFYING
     generation = await _begun(store, projection.name, version, live)
     try:
@@ -98,7 +99,8 @@ async def _build(
                     generation = await _begun(store, projection.name, version, live)
                 continue
             try:
-                compared = await _caught_up(log, folding, store, lease, went)
+                with seldom_collected():
+                    compared = await _caught_up(log, folding, store, lease, went)
             except CheckpointMoved:
                 continue  # another goes on with it, or has dropped it
             if compared is None:
@@ -180,7 +182,8 @@ async def _caught_up(
     while more and clock() < until:
         more = await folding.step()
         if went is not None and folding.at is not None:
-            went(min(folding.at.position, goal), goal)
+            went(min(folding.seen, goal), goal)
+    await folding.settle()
     live = await live_of(store, folding.projection)
     if folding.at is None or folding.at.position < max(live.position, goal):
         return None

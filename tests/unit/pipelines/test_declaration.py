@@ -120,3 +120,13 @@ def test_a_state_that_needs_arguments_and_a_name_that_is_taken_are_refused() -> 
     app.add_pipeline(accounts())
     with pytest.raises(DeclarationRefused, match="declared already"):
         app.add_pipeline(accounts())
+
+
+def test_a_class_derived_without_a_type_of_its_own_is_no_other_event() -> None:
+    class Bonus(Paid):
+        """Stored as what it is derived from."""
+
+    assert Bonus.__subclasses__() == []
+    pipeline = register_pipeline((Paid, Drawn), Balance).with_name("a").with_aggregate_type("account")
+    built = pipeline.with_projection_store(store_for).with_event_handler(fold).build()
+    assert built.events == (Paid, Drawn)

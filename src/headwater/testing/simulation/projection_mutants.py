@@ -40,7 +40,7 @@ def _begin_at_the_last_event(after: Any) -> Callable[..., Any]:
 
 def _forget_where_a_state_is(fold: Any) -> Callable[..., Any]:
     def mutated(entry: Any, *rest: Any) -> Any:
-        entry.row = entry.row._replace(position=0)
+        entry.position = 0
         return fold(entry, *rest)
 
     return mutated
@@ -48,7 +48,7 @@ def _forget_where_a_state_is(fold: Any) -> Callable[..., Any]:
 
 def _pass_the_parked(fold: Any) -> Callable[..., Any]:
     def mutated(entry: Any, *rest: Any) -> Any:
-        entry.row = entry.row._replace(parked=0, error="")
+        entry.parked, entry.error = 0, ""
         return fold(entry, *rest)
 
     return mutated
