@@ -180,7 +180,7 @@ class Folding(Generic[S]):
                     entry.made(self.projection, self._shown) for entry in entries[first : first + _STRETCH]
                 ]
         if size := sum(len(row.state or b"") for row in rows):
-            self._room = max(self._batch, min(self._cached, len(rows) * _BYTES // size))
+            self._room = max(self._batch, len(rows) * _BYTES // size)
         return sorted(rows, key=_whose) if self.projection.inline else rows
 
     async def _landed(self) -> None:
