@@ -12,7 +12,8 @@ those of our own last write, and dropped whenever a write fails.
 While there are more pages, what they change is written together every so often, and never more than a store takes well
 in one piece: a key that changes in every page is encoded and written once. Until then it is in the cache alone, as is
 what is being written, and pages are folded meanwhile. The next write waits for that one, and goes only if it has
-succeeded. What is not written when a process dies is folded again, from the checkpoint that has not moved.
+succeeded. What is not written when a process dies, or when anything fails or is cut off, is folded again, from the
+checkpoint that has not moved: nothing that is only in memory outlives a failure.
 
 A key is parked at the event that its fold, its state or its payload fails at. The state before stays, and later events
 of the key pass. To fold a key again, the log is read from where its state is to the checkpoint, and the result is
@@ -27,8 +28,8 @@ log. Rows are written in one order here and there, so that neither waits for the
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from operator import itemgetter
 from typing import Any, Final, Generic, TypeVar
 
@@ -44,7 +45,8 @@ from headwater.projections.projection import Projection
 from headwater.projections.stores import FROM_START, Checkpoint, Key, StateRow, Store
 
 S = TypeVar("S")
-BATCH: Final = 8000
+BATCH: Final = 500
+"""Events in a page: so few that what is made of them is still in the processor's caches when it is needed."""
 _STRETCH: Final = 1000
 _BYTES: Final = 16 * 1024 * 1024
 """What the states of one write should come to at most."""
@@ -87,7 +89,8 @@ class Folding(Generic[S]):
 
     async def take(self, generation: int) -> Checkpoint | None:
         """Take or keep the lease: where the generation is, None if another folds it."""
-        await self._landed()
+        with suppress(HeadwaterError):  # where a write left the checkpoint is read here
+            await self._landed()
         at = await self._store.take(self.projection.name, generation, self._holder, self._lease_us)
         if at != self.at:
             self._forget()
@@ -117,14 +120,19 @@ class Folding(Generic[S]):
 
     async def settle(self) -> None:
         """Write what has changed, and have the checkpoint follow, also over events of others."""
-        await self._landed()
-        if self.behind:
-            await self._save(self.seen, await self._made())
+        with self._whole():
+            await self._landed()
+            if self.behind:
+                await self._save(self.seen, await self._made())
 
     async def step(self, *, lazily: bool = False) -> bool:
         """Fold the next page; whether the log went on. `lazily`: pages without events of ours wait for `settle`."""
-        with seldom_collected():
-            return await self._step(lazily)
+        try:
+            with seldom_collected(), self._whole():
+                return await self._step(lazily)
+        except CheckpointMoved:
+            await self._landed()  # a write may have failed meanwhile: that is the reason, then
+            raise
 
     async def _step(self, lazily: bool) -> bool:  # noqa: FBT001
         self.seen = max(self.seen, self._needed().position)
@@ -141,7 +149,10 @@ class Folding(Generic[S]):
         groups = self._grouped(await self._log.fill(page.rows))
         entries = await self._entries(groups)
         if self.projection.whole is None:
-            await self._fold_all(entries, groups)
+            with uncollected():
+                for key, events in groups.items():
+                    if entries[key].fold(self.projection, events):
+                        self._changed[key] = entries[key]
         else:
             for key, events in groups.items():
                 if await self._read_whole(entries[key], events[-1]):
@@ -157,19 +168,8 @@ class Folding(Generic[S]):
             self._cache.clear()
         return True
 
-    async def _fold_all(self, entries: Mapping[Key, Entry], groups: dict[Key, list[Recorded]]) -> None:
-        """Fold a page, a stretch of keys at a time: whatever else this process does has its turn between."""
-        keys, projection, changed = list(groups), self.projection, self._changed
-        for first in range(0, len(keys), _STRETCH):
-            if first:
-                await asyncio.sleep(0)
-            with uncollected():
-                for key in keys[first : first + _STRETCH]:
-                    if entries[key].fold(projection, groups.pop(key)):
-                        changed[key] = entries[key]
-
     async def _made(self) -> list[StateRow]:
-        """The rows of what has changed, and how many of their size are to be written together the next time."""
+        """The rows of what has changed; whatever else this process does has its turn between."""
         entries, self._changed = list(self._changed.values()), {}
         rows: list[StateRow] = []
         for first in range(0, len(entries), _STRETCH):
@@ -179,6 +179,7 @@ class Folding(Generic[S]):
                 rows += [
                     entry.made(self.projection, self._shown) for entry in entries[first : first + _STRETCH]
                 ]
+        # how many of their size are to be written together the next time
         if size := sum(len(row.state or b"") for row in rows):
             self._room = max(self._batch, len(rows) * _BYTES // size)
         return sorted(rows, key=_whose) if self.projection.inline else rows
@@ -219,8 +220,8 @@ class Folding(Generic[S]):
             if page.seen <= after:
                 break
             after = page.seen
-        rows = [entry.made(self.projection, self._shown) for entry in entries.values()]
-        await self._save(at.position, rows, entries)
+        made = [entry.made(self.projection, self._shown) for entry in entries.values()]
+        await self._save(at.position, made, entries)
         self._cache.clear()
         return len(entries)
 
@@ -269,22 +270,29 @@ class Folding(Generic[S]):
     async def _save(
         self, position: int, rows: Sequence[StateRow], entries: Mapping[Key, Entry] | None = None
     ) -> None:
-        try:
-            at = self._needed()
+        with self._whole():
+            at, cache = self._needed(), self._cache
             if self._table is None or (at.position and not rows):
-                self.at = await self._store.save(at, position, rows)
+                saved, refused = await self._store.save(at, position, rows), False
             else:
-                self.at, refused = await save_shown(
-                    self._table, self._store, at, position, rows, entries or self._cache
-                )
-                if refused:
-                    self._cache = {}
-            self._due = self._clock() + self._every
+                saved, parked = await save_shown(self._table, self._store, at, position, rows, entries or cache)
+                refused = bool(parked)
+            if self._cache is cache:  # nothing has failed meanwhile that was folded onto it
+                self.at, self._due = saved, self._clock() + self._every
+                self._cache = {} if refused else cache
+
+    @contextmanager
+    def _whole(self) -> Generator[None]:
+        """Where this fails or is cut off, nothing counts that is not written: the checkpoint is to be taken anew.
+
+        A new cache, since a page may be folded onto the old one meanwhile.
+        """
+        try:
+            yield
         except BaseException:
-            self._forget()
             self.at = None
+            self._forget()
             raise
 
     def _forget(self) -> None:
-        """What is not written is folded again. (A new cache: a page may be folded onto the old one meanwhile.)"""
         self._cache, self._changed, self.seen = {}, {}, 0

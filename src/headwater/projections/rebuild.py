@@ -87,9 +87,11 @@ async def _build(
     folding = Folding(log, projection, store, holder, lease=lease, every=lease / 3, shows=keep)
     version = projection.version if keep else _VERIFYING
     generation = await _begun(store, projection.name, version, live)
+    ours = False
     try:
         while True:
-            if not await _taken(folding, generation, store, lease):
+            ours = await _taken(folding, generation, store, lease)
+            if not ours:
                 live = await live_of(store, projection)
                 if keep and live.generation >= generation:
                     found = await _as_it_is(store, live.name, live.generation)
@@ -102,6 +104,7 @@ async def _build(
                 with seldom_collected():
                     compared = await _caught_up(log, folding, store, lease, went)
             except CheckpointMoved:
+                ours = False
                 continue  # another goes on with it, or has dropped it
             if compared is None:
                 continue
@@ -111,7 +114,6 @@ async def _build(
                 folding.at = None
                 return compared
     finally:
-        ours = folding.at is not None
         await folding.release()
         if ours and not keep:
             await store.drop(projection.name, generation)

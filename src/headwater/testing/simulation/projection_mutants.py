@@ -24,8 +24,8 @@ def _checkpoint_first(_: Any) -> Callable[..., Any]:
             folding.at = await folding._store.save(folding.at, position, [])
             folding.at = await folding._store.save(folding.at, position, rows)
         except BaseException:
-            folding._cache.clear()
             folding.at = None
+            folding._forget()
             raise
 
     return mutated
