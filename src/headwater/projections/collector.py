@@ -1,5 +1,5 @@
-"""Folding makes tens of thousands of objects a page that live on, and no cycles. Python's cycle collector would look for
-some in vain again and again, for longer than the folding itself takes.
+"""Folding makes tens of thousands of objects that live on, and no cycles. Python's cycle collector would look for some
+in vain again and again, for about as long as the folding itself takes.
 """
 
 from __future__ import annotations

@@ -45,7 +45,9 @@ class Entry:
                 continue
             try:
                 if state is _UNSET:
-                    state = projection.initial if self.row.state is None else projection.decode(self.row.state)
+                    state = (
+                        projection.initial if self.row.state is None else projection.decode(self.row.state)
+                    )
                 state = fold(state, recorded.event)
             except Exception as error:  # noqa: BLE001  (whatever it is, it is this key's)
                 self.parked, self.error = here, said(error)

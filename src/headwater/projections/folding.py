@@ -275,7 +275,9 @@ class Folding(Generic[S]):
             if self._table is None or (at.position and not rows):
                 saved, refused = await self._store.save(at, position, rows), False
             else:
-                saved, parked = await save_shown(self._table, self._store, at, position, rows, entries or cache)
+                saved, parked = await save_shown(
+                    self._table, self._store, at, position, rows, entries or cache
+                )
                 refused = bool(parked)
             if self._cache is cache:  # nothing has failed meanwhile that was folded onto it
                 self.at, self._due = saved, self._clock() + self._every

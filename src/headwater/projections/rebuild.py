@@ -17,8 +17,8 @@ from uuid import uuid4
 from headwater.errors import CheckpointMoved
 from headwater.log.log import Log
 from headwater.log.port import DEFAULT_SHARD
-from headwater.projections.current import in_use
 from headwater.projections.collector import seldom_collected
+from headwater.projections.current import in_use
 from headwater.projections.folding import Folding
 from headwater.projections.projection import Projection
 from headwater.projections.stores import Checkpoint, CheckpointRepository, Key, StateRow, Store
