@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 from headwater.errors import LogUnavailable, OutcomeUnknown, StorageFull, StorageRefused
@@ -38,6 +38,8 @@ from headwater.testing.simulation.weather import Weather
 from headwater.testing.simulation.wire import Attempts, Job, Wire
 
 T = TypeVar("T")
+
+_NOT_CARRIED_OUT: Final = {Kind.RETRY, Kind.UNKNOWN_BEFORE, Kind.FULL_ONCE}
 
 
 class SimulatedBackend:
@@ -249,11 +251,25 @@ class SimulatedBackend:
     async def change(self, what: str, job: Job[T]) -> T:
         """The same for what is kept beside the log."""
         fate = self._weather.next_fate()
+        if fate and fate.kind in _NOT_CARRIED_OUT:
+            await self._lost(what)
         answer = await self.ask(job)
         self._note(f"{what}{', and the answer is lost' if fate else ''}")
         if fate:
             raise OutcomeUnknown
         return answer
+
+    async def look(self, what: str, job: Job[T]) -> T:
+        """Ask for what is kept beside the log: one question may fail, and those before and after it succeed."""
+        if self._weather.fates and self._weather.fates[0].kind in _NOT_CARRIED_OUT:
+            self._weather.next_fate()
+            await self._lost(what)
+        return await self.ask(job)
+
+    async def _lost(self, what: str) -> None:
+        await self._go_and_come_back()
+        self._note(f"{what} is lost on its way")
+        raise LogUnavailable
 
     async def ask(self, job: Job[T]) -> T:
         """Ask for something that changes nothing."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 from headwater.log.snapshots import Folded
@@ -44,6 +45,10 @@ def _forget_where_a_state_is(fold: Any) -> Callable[..., Any]:
         return fold(entry, *rest)
 
     return mutated
+
+
+def _pass_what_failed(_: Any) -> Callable[..., Any]:
+    return lambda _: nullcontext()
 
 
 def _pass_the_parked(fold: Any) -> Callable[..., Any]:
@@ -112,6 +117,11 @@ PROJECTION_MUTANTS: Mapping[str, Mutant] = {
                 Patch(Pages, "after", _begin_at_the_last_event),
                 Patch(Entry, "fold", _forget_where_a_state_is),
             ),
+        ),
+        Mutant(
+            "failed-page-passed",
+            "what was read stays behind when folding it fails in the middle, and the next page is folded",
+            (Patch(Folding, "_whole", _pass_what_failed),),
         ),
         Mutant(
             "parked-key-overtaken",

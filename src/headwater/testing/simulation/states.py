@@ -1,7 +1,7 @@
 """A process's way to the states of projections: the store beside the log, through the same wire and weather.
 
-A store's methods are its transactions. Each may be late, refused, or carried out with its answer lost, and a process
-may die before and after each.
+A store's methods are its transactions. Each may be late, lost on its way, or carried out with its answer lost, and a
+process may die before and after each.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class SimulatedStore:
         self.inner, self._backend = inner, backend
 
     async def checkpoints(self, name: str | None = None) -> Sequence[Checkpoint]:
-        return await self._backend.ask(lambda: self.inner.checkpoints(name))
+        return await self._backend.look("checkpoints", lambda: self.inner.checkpoints(name))
 
     async def create(self, name: str, generation: int, version: int, *, live: bool) -> None:
         await self._backend.change("create", lambda: self.inner.create(name, generation, version, live=live))
@@ -47,7 +47,7 @@ class SimulatedStore:
         await self._backend.change("drop", lambda: self.inner.drop(name, generation))
 
     async def load(self, name: str, generation: int, keys: Sequence[Key]) -> Mapping[Key, StateRow]:
-        return await self._backend.ask(lambda: self.inner.load(name, generation, keys))
+        return await self._backend.look("load", lambda: self.inner.load(name, generation, keys))
 
     async def save(self, at: Checkpoint, position: int, rows: Sequence[StateRow]) -> Checkpoint:
         what = f"save {at.position} to {position}"
@@ -56,10 +56,10 @@ class SimulatedStore:
     async def page(
         self, name: str, generation: int, after: Key | None = None, limit: int = 1000
     ) -> Sequence[StateRow]:
-        return await self._backend.ask(lambda: self.inner.page(name, generation, after, limit))
+        return await self._backend.look("page", lambda: self.inner.page(name, generation, after, limit))
 
     async def parked(self, name: str, generation: int, limit: int = 1000) -> Sequence[StateRow]:
-        return await self._backend.ask(lambda: self.inner.parked(name, generation, limit))
+        return await self._backend.look("parked", lambda: self.inner.parked(name, generation, limit))
 
     async def request(
         self, name: str, again: int, *, tenant: str | None = None, key: str | None = None

@@ -125,11 +125,15 @@ class World:
 
     async def _wait_for_quiet(self) -> None:
         end = self.loop.time() + _PATIENCE
-        while (unfinished := self.workload.unfinished()) is not None:
+        while (unfinished := self._dead() or self.workload.unfinished()) is not None:
             if self.loop.time() > end:
                 raise InvariantBroken("live", f"{_PATIENCE:.0f} quiet seconds were not enough: {unfinished}")
             await asyncio.sleep(_LOOK)
             self._raise_trouble()
+
+    def _dead(self) -> str | None:
+        """One that is about to be started again."""
+        return next((f"{name} is not back" for name, node in self.nodes.items() if not node.alive), None)
 
     async def _stop(self) -> None:
         for node in self.nodes.values():
