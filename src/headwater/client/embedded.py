@@ -145,6 +145,8 @@ class Embedded:
         for made in created:
             if engine is not None and made.owned:
                 engine.begin(run_stream(made.run, self._tenant), made.event, made.appended.recorded_at, trace)
+            elif engine is not None and owner is not None:  # known: by our own first try perhaps, as ours
+                engine.adopt(run_stream(made.run, self._tenant))
             elif made.new:
                 self._waiting.has_created((self._tenant, made.run), made.appended.positions[0])
             label = label_of(made.event.workflow, made.event.workflow_version)

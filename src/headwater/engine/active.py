@@ -34,10 +34,10 @@ from typing import Any, Final, Protocol
 from headwater.app.steps import Step
 from headwater.engine.notes import Notes, StepNote
 from headwater.engine.outbox import Outbox
-from headwater.errors import KeyTaken, NonDeterminismError, PayloadRefused, RowGone
+from headwater.errors import HeadwaterError, KeyTaken, NonDeterminismError, PayloadRefused, RowGone
 from headwater.events.clock import from_us, to_us
 from headwater.events.envelope import Recorded, Stream
-from headwater.events.model import Event
+from headwater.events.model import Event, type_name
 from headwater.log.log import Log
 from headwater.log.port import Placed
 from headwater.log.side import Fence, Trust
@@ -119,6 +119,9 @@ class ActiveRun:
 
     def load(self, history: list[Recorded]) -> None:
         """Take up a run from its history."""
+        if _is_held(history):
+            self._stay_held(history)
+            return
 
         def replay() -> None:
             events = [recorded.event for recorded in history]
@@ -133,14 +136,39 @@ class ActiveRun:
 
     def refuse(self, history: list[Recorded], held: run.RunHeld) -> None:
         """Hold a run without running its code."""
+        if _is_held(history):
+            self._stay_held(history)
+            return
         for recorded in history:
             self.notes.take(recorded.event)
         self.version = len(history)
-        if self.notes.ended or self.notes.held:
-            self.gone = True
-            self.host.has_lost(self, None)
+        if self.notes.ended:
+            self._let_go()
         else:
             self.hold(held)
+
+    def _stay_held(self, history: list[Recorded]) -> None:
+        """No code runs, whatever has arrived, until somebody releases it. To cancel it needs none."""
+        self.version = len(history)
+        asked: run.CancelRequested | None = None
+        try:
+            for recorded in history:
+                event = recorded.event
+                self.notes.take(event)
+                asked = event if isinstance(event, run.CancelRequested) else asked
+        except HeadwaterError:  # what it holds cannot be read, which may be why it is held
+            asked = None
+        if asked is None or self.notes.ended:
+            self._let_go()
+        else:
+            self.notes.ended = True
+            self._end(run.RunCancelled(reason=asked.reason))
+            self._send()
+
+    def _let_go(self) -> None:
+        """Leave memory with nothing to do: others may take it."""
+        self.gone = True
+        self.host.has_lost(self, None)
 
     def begin(self, created: run.RunCreated, recorded_us: int) -> None:
         """Take up a run that was created just now."""
@@ -196,9 +224,8 @@ class ActiveRun:
     def _take_up(self) -> None:
         """After the history: do what it says is still to be done."""
         notes = self.notes
-        if notes.ended or notes.held:
-            self.gone = True
-            self.host.has_lost(self, None)
+        if notes.ended:
+            self._let_go()
             return
         if not notes.started and self.execution.outcome is None:
             started = run.RunStarted(worker=self.host.worker, at=from_us(self.host.now_us()))
@@ -423,8 +450,7 @@ class ActiveRun:
             if not told.done():
                 told.set_result(None)
         if out.holds:
-            self.gone = True
-            self.host.has_lost(self, None)
+            self._let_go()
             return
         for call, until_us in out.waits.items():
             self.host.watch_wait(self, call, until_us)
@@ -465,6 +491,14 @@ class ActiveRun:
                 self.host.has_lost(self, error)
 
 
+def _is_held(history: list[Recorded]) -> bool:
+    """Told by types alone: a run may be held because its events cannot be read."""
+    said = next((r.type for r in reversed(history) if r.type in {_HELD, _RELEASED}), None)
+    return said == _HELD
+
+
+_HELD: Final = type_name(run.RunHeld)
+_RELEASED: Final = type_name(run.RunReleased)
 _SAID: Final = (
     run.RunStarted,
     run.RunStateChanged,

@@ -35,7 +35,6 @@ class Notes:
     hooks: dict[int, str] = field(default_factory=dict[int, str])
     created: run.RunCreated | None = None
     started: bool = False
-    held: bool = False
     ended: bool = False
     data: dict[str, Any] = field(default_factory=dict[str, Any])
     attributes: dict[str, str] = field(default_factory=dict[str, str])
@@ -73,10 +72,7 @@ class Notes:
                 self.started = True
                 return False
             case run.RunHeld():
-                self.held = True
-            case run.RunReleased():
-                self.held = False
-                return False
+                pass
             case run.RunStateChanged(name=name, to=to):
                 self.data[name] = to
             case run.AttributesSet(attributes=attributes):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from typing import Any
@@ -26,10 +26,17 @@ from headwater.errors import (
     RunIdReused,
 )
 from headwater.events.clock import SystemClock
+from headwater.events.envelope import NewEvent
+from headwater.events.ids import derived_id
 from headwater.events.registry import Registry
 from headwater.log.log import Log
+from headwater.log.memory import MemoryBackend
 from headwater.log.open import backend_for
-from headwater.runs.events import register_run_events
+from headwater.log.port import BatchUnknown, Call, Outcome
+from headwater.log.side import Wake
+from headwater.log.write import Write
+from headwater.runs.events import CancelRequested, register_run_events
+from headwater.runs.rows import fence_key, run_stream
 from headwater.worker import start
 from tests.integration.engine.shop import app, approval, chat, fan, naps, nonsense, sleepy, sums, tidy
 
@@ -52,6 +59,28 @@ async def until_the_token_is_there(hw: Client, token: str) -> None:
 
 
 # Starting
+
+
+class AnswerLost(MemoryBackend):
+    """Loses the answer to the first batch, which is written."""
+
+    async def append(self, shard: int, calls: Sequence[Call]) -> Sequence[Outcome]:
+        first = not self.lost
+        self.lost = True
+        outcomes = await super().append(shard, calls)
+        if first:
+            raise BatchUnknown
+        return outcomes
+
+    lost = False
+
+
+async def test_a_start_whose_answer_was_lost_begins_all_the_same() -> None:
+    registry = Registry()
+    register_run_events(registry)
+    async with Log(AnswerLost(), registry) as log, app.connect(log=log, worker=True) as here:
+        run = await here.start(sums, 4)
+        assert await run.result(20) == 6
 
 
 async def test_two_starts_of_one_id_at_once_are_one_run(url: str, hw: Client) -> None:
@@ -284,7 +313,8 @@ async def test_ten_thousand_orphans_are_taken_over(url: str, hw: Client) -> None
                 await asyncio.sleep(0.2)
 
 
-async def test_who_waits_for_a_run_that_is_held_is_told_why(url: str, hw: Client) -> None:
+def edited() -> Headwater:
+    """The shop after somebody has changed what `approval` does first."""
     changed = Headwater("shop")
 
     @changed.step
@@ -295,6 +325,11 @@ async def test_who_waits_for_a_run_that_is_held_is_told_why(url: str, hw: Client
     async def other(token: str) -> int:
         return await multiply(6, 7)
 
+    return changed
+
+
+async def test_who_waits_for_a_run_that_is_held_is_told_why(url: str, hw: Client) -> None:
+    changed = edited()
     async with working(url):
         run = await hw.start(approval, "gate")
         await until_the_token_is_there(hw, "gate")
@@ -308,6 +343,46 @@ async def test_who_waits_for_a_run_that_is_held_is_told_why(url: str, hw: Client
         await hw.resume(run.id)
         await hw.send("gate", "open")
         assert await run.result(30) == "open"
+
+
+async def test_a_run_that_is_held_stays_so_whatever_arrives(url: str, hw: Client) -> None:
+    async with working(url):
+        run = await hw.start(approval, "gate")
+        await until_the_token_is_there(hw, "gate")
+    async with working(url, app=edited()) as here:
+        with pytest.raises(RunHeldError):
+            await run.result(30)
+        await here.send("gate", "open")
+        key = fence_key(run.id)
+        while [f for f in await hw.log.backend.fences("default", [key]) if f.holder or f.wakes > f.seen]:
+            await asyncio.sleep(0.02)
+    events = [event.type async for event in hw.log.stream(run_stream(run.id))]
+    assert events.count("run_held") == 1
+    assert (await run.state()).status == "held"
+    async with working(url):
+        await hw.resume(run.id)
+        assert await run.result(30) == "open"
+
+
+async def test_a_run_that_is_held_can_be_cancelled_while_its_holder_has_not_let_go(
+    url: str, hw: Client
+) -> None:
+    async with working(url):
+        run = await hw.start(approval, "gate")
+        await until_the_token_is_there(hw, "gate")
+    async with working(url, app=edited()):
+        with pytest.raises(RunHeldError):
+            await run.result(30)
+        # as `cancel` does that has looked a moment before the holder let go
+        stream, key = run_stream(run.id), fence_key(run.id)
+        asked = NewEvent(event=CancelRequested(reason="enough"), id=derived_id(stream, "cancel_requested"))
+        await hw.log.append(Write(stream, [asked], rows=[Wake(key, needed=True)]))
+        async with asyncio.timeout(20):
+            while (await run.state()).status == "held":
+                await asyncio.sleep(0.02)
+        with pytest.raises(RunCancelledError, match="enough"):
+            await run.result(30)
+    assert not await hw.log.backend.fences("default", [key])
 
 
 async def test_an_argument_that_cannot_be_stored_is_an_error_where_it_is_given(url: str, hw: Client) -> None:
