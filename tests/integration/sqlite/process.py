@@ -55,6 +55,15 @@ async def follow(path: Path, count: str, sockets: str) -> None:
                 return
 
 
+async def begin(folder: Path, count: str) -> None:
+    """Open a log that may not be there yet, each time a line comes; say how that went."""
+    for number in range(int(count)):
+        sys.stdin.readline()
+        backend = SqliteBackend(folder / f"{number}.db")
+        print(await _name_of_error(backend.open()), flush=True)
+        await backend.close()
+
+
 async def hold(path: Path) -> None:
     """Hold the write lock until a line comes."""
     import apsw

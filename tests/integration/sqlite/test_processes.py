@@ -52,6 +52,19 @@ async def test_what_was_acknowledged_before_kill_9_is_there_and_the_log_goes_on(
             assert appended.position == place.position + 1
 
 
+async def test_processes_that_begin_one_log_at_once_all_open_it(tmp_path: Path, start: Start) -> None:
+    times = 40
+    processes = [start("begin", tmp_path, times) for _ in range(4)]
+    for _ in range(times):
+        for process in processes:
+            assert process.stdin is not None
+            process.stdin.write("\n")
+            process.stdin.flush()
+        for process in processes:
+            assert process.stdout is not None
+            assert await asyncio.to_thread(process.stdout.readline) == "nothing\n"
+
+
 async def test_an_append_waits_for_another_process_that_writes(path: Path, log: Log, start: Start) -> None:
     async with log:
         holder = start("hold", path)

@@ -96,10 +96,15 @@ class Lane:
 
     def _do_patiently(self, job: Job[T], explain: Explain) -> T:
         self._deadline = time.monotonic() + self._patience
+        tries = 0
         try:
-            return self._do(job, explain)
-        except apsw.BusyError as error:
-            raise explain(error, self.path, 0) from error
+            while True:
+                try:
+                    return self._do(job, explain)
+                except apsw.BusyError as error:  # SQLite asks nobody where two would wait for each other
+                    if not self._busy(tries):
+                        raise explain(error, self.path, 0) from error
+                    tries += 1
         finally:
             self._deadline = 0.0
 

@@ -91,8 +91,9 @@ def read_incarnation(connection: Database) -> UUID:
 
 def _version(connection: Database, path: Path) -> int:
     """The schema version of the file; 0 when it is empty."""
-    owner = connection.pragma("application_id")
-    if owner != APPLICATION_ID and (owner or connection.execute("SELECT count(*) FROM sqlite_schema").get):
+    tables = connection.execute("SELECT count(*) FROM sqlite_schema").get
+    owner = connection.pragma("application_id")  # after the tables: another process may be making ours
+    if owner != APPLICATION_ID and (owner or tables):
         raise StorageRefused(
             f"{path} is another application's database. Give the log a file of its own; "
             "tables of yours may be made in it afterwards, in `log.transaction()`."
