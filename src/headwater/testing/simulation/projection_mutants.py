@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from headwater.log.snapshots import Folded
@@ -48,7 +48,10 @@ def _forget_where_a_state_is(fold: Any) -> Callable[..., Any]:
 
 
 def _pass_what_failed(_: Any) -> Callable[..., Any]:
-    return lambda _: nullcontext()
+    def mutated(_: Any) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    return mutated
 
 
 def _pass_the_parked(fold: Any) -> Callable[..., Any]:
