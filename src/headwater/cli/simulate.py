@@ -29,6 +29,7 @@ class Work(StrEnum):
     LOG = "log"
     RUNS = "runs"
     PROJECTIONS = "projections"
+    REACTORS = "reactors"
 
 
 class Storage(StrEnum):
@@ -55,7 +56,8 @@ def simulate(
     workload: Annotated[
         Work,
         typer.Option(
-            "--workload", help="What is done there: the log alone, runs of workflows, or projections."
+            "--workload",
+            help="What is done there: the log alone, runs of workflows, projections, or reactors.",
         ),
     ] = Work.LOG,
     storage: Annotated[Storage, typer.Option("--storage", help="Where the log lies.")] = Storage.MEMORY,

@@ -20,11 +20,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 from uuid import uuid4
 
 import orjson
@@ -40,6 +40,7 @@ from headwater.projections.open import store_for
 from headwater.projections.stores import LATER, NOT_ASKED, Checkpoint, Key, StateRow, Store, said
 from headwater.telemetry.loops import Loops
 
+T = TypeVar("T")
 LOGGER: Final = logging.getLogger("headwater.pipelines")
 _ROUND: Final = 1.0
 _QUIET: Final = 0.1
@@ -94,7 +95,7 @@ class Reacting:
         self._log, self._reactor, self._store = log, reactor, store or store_for(log)
         self.name = checkpoint_of(pipeline, reactor.name)
         self._keys = f"{pipeline}.{reactor.name}"
-        self._lease_us = int(lease * 1_000_000)
+        self._lease_us, self._taken = int(lease * 1_000_000), 0.0
         self._holder = f"reactor-{uuid4()}"
         self._types = tuple(type_name(model) for model in reactor.events)
         self._type = aggregate_type
@@ -127,7 +128,7 @@ class Reacting:
     async def _round(self) -> None:
         """What is due of the parked, then the pages that come within a second; one checkpoint for all that passes."""
         clock = asyncio.get_running_loop().time
-        at = await self._store.take(self.name, 1, self._holder, self._lease_us)
+        at = await self._take()
         if at is None or at.paused:
             await asyncio.sleep(_ROUND / 2)
             return
@@ -136,7 +137,7 @@ class Reacting:
         due = [row for row in parked if row.asked or _Tries.of(row).due <= now]
         if due:
             async with self._held():
-                again = await asyncio.gather(*[self._again(row, at) for row in due])
+                again = await _all([self._again(row, at) for row in due])
             at = await self._save(at, at.position, again)
         soonest = now if due else min((_Tries.of(row).due for row in parked), default=_NEVER)
         until = clock() + min(_ROUND, self._lease_us / 3_000_000, (soonest - now) / 1_000_000)
@@ -160,6 +161,11 @@ class Reacting:
         if seen > at.position:
             await self._save(at, seen, [])
 
+    async def _take(self) -> Checkpoint | None:
+        """Take or keep the lease, and know since when: some of it is over before a page is read."""
+        self._taken = asyncio.get_running_loop().time()
+        return await self._store.take(self.name, 1, self._holder, self._lease_us)
+
     async def _quiet(self, seen: int, until: float) -> bool:
         """Whether the log does not go on until then."""
         with suppress(TimeoutError):
@@ -170,14 +176,21 @@ class Reacting:
         return True
 
     async def _save(self, at: Checkpoint, position: int, rows: Sequence[StateRow]) -> Checkpoint:
-        """Move the checkpoint. Where somebody has asked something meanwhile, it is still ours to move."""
+        """Move the checkpoint. Where somebody has asked something meanwhile, it is still ours to move: a key that has
+        failed again is then tried again, since they may have asked after what it failed of was mended."""
         try:
             return await self._store.save(at, position, rows)
         except CheckpointMoved:
-            now = await self._store.take(self.name, 1, self._holder, self._lease_us)
+            now = await self._take()
             if now is None or now.position != at.position:
                 raise
-            return await self._store.save(now, position, rows)
+            there = await self._store.load(self.name, 1, [Key(row.tenant, row.key) for row in rows])
+            asked = {key: row.again for key, row in there.items() if row.asked}
+            still = [
+                row._replace(again=asked.get(Key(row.tenant, row.key), row.again)) if row.parked else row
+                for row in rows
+            ]
+            return await self._store.save(now, position, still)
 
     @asynccontextmanager
     async def _held(self) -> AsyncGenerator[None]:
@@ -185,10 +198,12 @@ class Reacting:
 
         async def renew() -> None:
             while True:
-                await asyncio.sleep(self._lease_us / 3_000_000)
+                await asyncio.sleep(
+                    self._taken + self._lease_us / 3_000_000 - asyncio.get_running_loop().time()
+                )
                 self._went()
                 with suppress(HeadwaterError):
-                    await self._store.take(self.name, 1, self._holder, self._lease_us)
+                    await self._take()
 
         renewing = asyncio.create_task(renew(), name=f"headwater-{self.name}-lease")
         try:
@@ -208,7 +223,7 @@ class Reacting:
         for key, there in (await self._store.load(self.name, 1, list(groups))).items():
             if there.parked:
                 del groups[key]
-        failed = await asyncio.gather(*[self._in_order(key, events) for key, events in groups.items()])
+        failed = await _all([self._in_order(key, events) for key, events in groups.items()])
         return [row for row in failed if row is not None]
 
     async def _in_order(self, key: Key, events: Sequence[Recorded]) -> StateRow | None:
@@ -254,6 +269,16 @@ class Reacting:
         state = orjson.dumps(left._asdict())
         again = NOT_ASKED if given_up else LATER
         return row._replace(position=where, parked=where, error=said(error), state=state, again=again)
+
+
+async def _all(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+    """Side by side, to the end of each. Were one that fails to end the round, the others would go on beside the next,
+    and after a stop."""
+    ended = await asyncio.gather(*work, return_exceptions=True)
+    for one in ended:
+        if isinstance(one, BaseException):
+            raise one
+    return [one for one in ended if not isinstance(one, BaseException)]
 
 
 _NEVER: Final = 2**62

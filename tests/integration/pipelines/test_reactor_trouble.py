@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from headwater.errors import LogUnavailable
 from headwater.events.envelope import RawEvent, Stream
 from headwater.log.log import Log
 from headwater.log.write import Write
@@ -104,3 +105,66 @@ async def test_a_reactor_passes_what_is_not_its_own_without_a_write_for_each(
     await passed(log)
     await running.stop()
     assert saved < 30
+
+
+async def test_what_is_asked_while_the_last_try_is_under_way_is_done_when_it_has_failed(log: Log) -> None:
+    """It was mended, somebody asked, and a try that had begun before failed: it had to be asked for again."""
+    trying, told, mended, tries = asyncio.Event(), asyncio.Event(), False, 0
+
+    async def send(_: Paid, __: Reaction) -> None:
+        nonlocal tries
+        tries += 1
+        broken = not mended
+        if tries == 2:
+            trying.set()
+            await told.wait()
+        if broken:
+            raise ConnectionError("no answer")
+
+    mail = Reactor(name="mail", events=(Paid,), react=send, attempts=1)
+    service, store = accounts(mail).on(log), store_for(log)
+    await service.store("a", Paid(cents=1))
+    running = Reacting(log, "accounts", "account", mail)
+    await running.start()
+    await passed(log)
+    await store.request(running.name, GO_ON)
+    await asyncio.wait_for(trying.wait(), 10)
+    mended = True
+    assert await store.request(running.name, GO_ON) == 1
+    told.set()
+    async with asyncio.timeout(10):
+        while await store.parked(running.name, 1):
+            await asyncio.sleep(0.02)
+    await running.stop()
+    assert tries == 3
+
+
+async def test_effects_end_before_what_failed_beside_them_is_done_again(
+    log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A log that was away for a moment ended the round, and the other effects of the page went on beside the next."""
+    now, at_once, most = log.backend.now_us, 0, 0
+
+    async def send(event: Paid, _: Reaction) -> None:
+        nonlocal at_once, most
+        if event.cents == 1:
+            monkeypatch.setattr(log.backend, "now_us", away)
+            raise ConnectionError("no answer")
+        at_once += 1
+        most = max(most, at_once)
+        await asyncio.sleep(0.5)
+        at_once -= 1
+
+    async def away() -> int:
+        monkeypatch.setattr(log.backend, "now_us", now)
+        raise LogUnavailable
+
+    mail = Reactor(name="mail", events=(Paid,), react=send)
+    service = accounts(mail).on(log)
+    await service.store("bad", Paid(cents=1))
+    await service.store("good", Paid(cents=2))
+    running = Reacting(log, "accounts", "account", mail)
+    await running.start()
+    await asyncio.sleep(1.5)
+    await running.stop()
+    assert most == 1

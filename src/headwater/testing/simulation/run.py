@@ -22,6 +22,8 @@ from headwater.testing.simulation.log_workload import LogWorkload
 from headwater.testing.simulation.mutants import MUTANTS, Mutant
 from headwater.testing.simulation.projection_mutants import PROJECTION_MUTANTS
 from headwater.testing.simulation.projection_workload import ProjectionWorkload
+from headwater.testing.simulation.reactor_mutants import REACTOR_MUTANTS
+from headwater.testing.simulation.reactor_workload import ReactorWorkload
 from headwater.testing.simulation.run_workload import RunWorkload
 from headwater.testing.simulation.workload import Workload
 from headwater.testing.simulation.world import Ended, Setup, Worked, World
@@ -31,11 +33,13 @@ WORKLOADS: Final[Mapping[Worked, Workloads]] = {
     "log": LogWorkload,
     "runs": RunWorkload,
     "projections": ProjectionWorkload,
+    "reactors": ReactorWorkload,
 }
 _BUGS: Final[Mapping[Worked, Mapping[str, Mutant]]] = {
     "log": MUTANTS,
     "runs": ENGINE_MUTANTS,
     "projections": PROJECTION_MUTANTS,
+    "reactors": REACTOR_MUTANTS,
 }
 _MOST_RUNS = 60
 _LINES = 24
@@ -120,21 +124,21 @@ def plan(setup: Setup, workload: Workloads | None = None) -> list[Fault]:
 
 def _live(setup: Setup, workload: Workloads, faults: Sequence[Fault]) -> Ended | Failure:
     world = World(setup, workload(setup.seed), faults)
-    try:
-        with _overheard(world):
+    with _overheard(world):
+        try:
             return world.live()
-    except InvariantBroken as broken:
-        return _failure(world, broken.name, broken.what, broken.facts, "")
-    except Exception as error:  # noqa: BLE001  whatever the program did not expect is a failure of it
-        where = "".join(traceback.format_exception(error)[-12:])
-        return _failure(world, "error", type(error).__name__, {"error": str(error)}, where)
-    finally:
-        world.close()
+        except InvariantBroken as broken:
+            return _failure(world, broken.name, broken.what, broken.facts, "")
+        except Exception as error:  # noqa: BLE001  whatever the program did not expect is a failure of it
+            where = "".join(traceback.format_exception(error)[-12:])
+            return _failure(world, "error", type(error).__name__, {"error": str(error)}, where)
+        finally:
+            world.close()
 
 
 @contextmanager
 def _overheard(world: World) -> Generator[None]:
-    """What the program logs goes into the world's journal."""
+    """What the program logs goes into the world's journal, and what it says of its unwinding nowhere."""
     logger, handler = logging.getLogger("headwater"), _Journal(world)
     before = logger.propagate
     logger.propagate = False
@@ -152,7 +156,8 @@ class _Journal(logging.Handler):
         self._world = world
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._world.note(f"{self._world.loop.current_process()} says: {record.getMessage()}")
+        if not self._world.loop.is_closed():
+            self._world.note(f"{self._world.loop.current_process()} says: {record.getMessage()}")
 
 
 def _failure(world: World, name: str, what: str, facts: dict[str, Any], where: str) -> Failure:

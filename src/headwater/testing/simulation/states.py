@@ -73,16 +73,21 @@ def simulated(projection: Projection[S], now: Callable[[], float]) -> Projection
     """A projection whose states lie where the world's log does."""
 
     def store(log: Log) -> Store:
-        backend = log.backend
-        if not isinstance(backend, SimulatedBackend):
-            return _beside(log, now)
-        return SimulatedStore(_beside(Log(backend.inner), now), backend)
+        return simulated_store(log, now)
 
     there = copy(
         projection
     )  # not made anew, which an inline one refuses of other stores: this is the log's own
     object.__setattr__(there, "store", store)
     return there
+
+
+def simulated_store(log: Log, now: Callable[[], float]) -> Store:
+    """The store where the world's log is."""
+    backend = log.backend
+    if not isinstance(backend, SimulatedBackend):
+        return _beside(log, now)
+    return SimulatedStore(_beside(Log(backend.inner), now), backend)
 
 
 def _beside(log: Log, now: Callable[[], float]) -> Store:

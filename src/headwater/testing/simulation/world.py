@@ -31,7 +31,7 @@ from headwater.testing.simulation.wire import Attempts, Embedded, Remote
 from headwater.testing.simulation.workload import Node, Workload
 
 Mode = Literal["fifo", "shuffled"]
-Worked = Literal["log", "runs", "projections"]
+Worked = Literal["log", "runs", "projections", "reactors"]
 _PATIENCE = 180.0
 _LOOK = 0.25
 
