@@ -178,13 +178,14 @@ async def test_a_storm_from_two_processes_while_states_are_folded(log: Log, site
 async def test_a_rebuild_and_a_redrive_among_appends_end_in_the_fold(log: Log) -> None:
     pipeline = banking()
     service = pipeline.on(log)
-    stop = asyncio.Event()
+    stop, stored = asyncio.Event(), asyncio.Event()
 
     async def store() -> int:
         count = 0
         while not stop.is_set():
             await service.store("a", Paid(cents=1))
             count += 1
+            stored.set()
             assert await service.projected("a") == Balance(cents=count)
         return count
 
@@ -192,6 +193,8 @@ async def test_a_rebuild_and_a_redrive_among_appends_end_in_the_fold(log: Log) -
         await begun(log, pipeline)
         storing = asyncio.create_task(store())
         for _ in range(3):
+            stored.clear()
+            await stored.wait()
             compared = await rebuild(log, pipeline.projection, store_for(log))
             assert compared.different == ()
             await store_for(log).request("accounts", FROM_START)
