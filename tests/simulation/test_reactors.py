@@ -4,23 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from headwater.testing.simulation import Setup, SimulationFailure, simulate, sweep
+from headwater.testing.simulation import Setup, simulate, sweep
 from headwater.testing.simulation.reactor_mutants import REACTOR_MUTANTS
 from headwater.testing.simulation.storage import Kept
-from headwater.testing.simulation.world import Mode
-
-MODES: tuple[Mode, ...] = ("fifo", "shuffled")
-MOST = 200
-
-
-def worlds(storage: Kept, seeds: int) -> list[Setup]:
-    return [Setup(seed, mode, storage, workload="reactors") for seed in range(seeds) for mode in MODES]
+from tests.simulation.planted import MOST, found, worlds
 
 
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize(("storage", "seeds"), [("memory", 100), ("sqlite", 20)])
 def test_every_event_has_its_effect_in_every_world(storage: Kept, seeds: int) -> None:
-    swept = sweep(worlds(storage, seeds), stop_at_failure=True)
+    swept = sweep(worlds("reactors", storage, seeds), stop_at_failure=True)
     assert not swept.failures, swept.failures[0].report
     assert swept.simulations == 2 * seeds
 
@@ -28,16 +21,7 @@ def test_every_event_has_its_effect_in_every_world(storage: Kept, seeds: int) ->
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("mutant", REACTOR_MUTANTS)
 def test_a_bug_planted_into_reactors_is_found(mutant: str) -> None:
-    assert find(mutant), f"{MOST} seeds do not find {mutant}: {REACTOR_MUTANTS[mutant].what}"
-
-
-def find(mutant: str) -> bool:
-    for setup in worlds("memory", MOST):
-        try:
-            simulate(setup, mutant=mutant, shorten=False)
-        except SimulationFailure as failure:
-            return f"--workload reactors --mutant {mutant}" in failure.command
-    return False
+    assert found("reactors", mutant), f"{MOST} seeds do not find {mutant}: {REACTOR_MUTANTS[mutant].what}"
 
 
 def test_a_seed_gives_the_same_world_again() -> None:

@@ -120,7 +120,7 @@ class Folding(Generic[S]):
 
     async def settle(self) -> None:
         """Write what has changed, and have the checkpoint follow, also over events of others."""
-        with self._whole():
+        with self._or_anew():
             await self._landed()
             if self.behind:
                 await self._save(self.seen, await self._made())
@@ -128,7 +128,7 @@ class Folding(Generic[S]):
     async def step(self, *, lazily: bool = False) -> bool:
         """Fold the next page; whether the log went on. `lazily`: pages without events of ours wait for `settle`."""
         try:
-            with seldom_collected(), self._whole():
+            with seldom_collected(), self._or_anew():
                 return await self._step(lazily)
         except CheckpointMoved:
             await self._landed()  # a write may have failed meanwhile: that is the reason, then
@@ -144,7 +144,6 @@ class Folding(Generic[S]):
         if lazily and not page.rows:
             return True
         if self.projection.inline:
-            await self._landed()
             self._cache.clear()  # appends write states too
         groups = self._grouped(await self._log.fill(page.rows))
         entries = await self._entries(groups)
@@ -270,7 +269,7 @@ class Folding(Generic[S]):
     async def _save(
         self, position: int, rows: Sequence[StateRow], entries: Mapping[Key, Entry] | None = None
     ) -> None:
-        with self._whole():
+        with self._or_anew():
             at, cache = self._needed(), self._cache
             if self._table is None or (at.position and not rows):
                 saved, refused = await self._store.save(at, position, rows), False
@@ -284,7 +283,7 @@ class Folding(Generic[S]):
                 self._cache = {} if refused else cache
 
     @contextmanager
-    def _whole(self) -> Generator[None]:
+    def _or_anew(self) -> Generator[None]:
         """Where this fails or is cut off, nothing counts that is not written: the checkpoint is to be taken anew.
 
         A new cache, since a page may be folded onto the old one meanwhile.

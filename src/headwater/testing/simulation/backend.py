@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NoReturn, TypeVar
 from uuid import UUID
 
 from headwater.errors import LogUnavailable, OutcomeUnknown, StorageFull, StorageRefused
@@ -266,7 +266,7 @@ class SimulatedBackend:
             await self._lost(what)
         return await self.ask(job)
 
-    async def _lost(self, what: str) -> None:
+    async def _lost(self, what: str) -> NoReturn:
         await self._go_and_come_back()
         self._note(f"{what} is lost on its way")
         raise LogUnavailable

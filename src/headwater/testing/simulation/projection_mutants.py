@@ -124,7 +124,7 @@ PROJECTION_MUTANTS: Mapping[str, Mutant] = {
         Mutant(
             "failed-page-passed",
             "what was read stays behind when folding it fails in the middle, and the next page is folded",
-            (Patch(Folding, "_whole", _pass_what_failed),),
+            (Patch(Folding, "_or_anew", _pass_what_failed),),
         ),
         Mutant(
             "parked-key-overtaken",

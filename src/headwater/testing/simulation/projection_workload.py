@@ -29,7 +29,7 @@ from headwater.projections.stores import FROM_START, GO_ON, Key, Store
 from headwater.testing.invariants import InvariantBroken, check
 from headwater.testing.simulation.inline_flow import COUNTS, Counted, Counting, check_counts, counts
 from headwater.testing.simulation.states import simulated
-from headwater.testing.simulation.workload import Node
+from headwater.testing.simulation.workload import Node, not_done
 
 BAD: Final = 5
 NAME: Final = "added"
@@ -185,10 +185,7 @@ class ProjectionWorkload:
         return False
 
     def unfinished(self) -> str | None:
-        for name in self.processes:
-            if not self._quiet.get(name):
-                return f"{name} is not done"
-        return None
+        return not_done(self.processes, self._quiet)
 
     async def check(self, log: Log) -> None:
         """Each state is the list of what was added to its key, in the order of the log, as far as the checkpoint is:

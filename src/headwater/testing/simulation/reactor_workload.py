@@ -24,7 +24,7 @@ from headwater.projections.stores import GO_ON, NOT_ASKED, StateRow, Store
 from headwater.testing.invariants import InvariantBroken, check
 from headwater.testing.simulation.effects import Effects, Ordered
 from headwater.testing.simulation.states import simulated_store
-from headwater.testing.simulation.workload import Node
+from headwater.testing.simulation.workload import Node, not_done
 
 NAME: Final = checkpoint_of("shop", "mail")
 _ORDER: Final = "order"
@@ -204,10 +204,7 @@ class ReactorWorkload:
         return rows
 
     def unfinished(self) -> str | None:
-        for name in self.processes:
-            if not self._quiet.get(name):
-                return f"{name} is not done"
-        return None
+        return not_done(self.processes, self._quiet)
 
     async def check(self, log: Log) -> None:
         await check(log)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING, Any, Protocol
@@ -56,6 +56,11 @@ class Node:
             ids=TimeOrderedIds(self.clock, chance.randbytes),
             random=Random(f"group {self.label} {self.world.setup.seed}"),
         )
+
+
+def not_done(processes: Sequence[str], done: Mapping[str, bool]) -> str | None:
+    """The first that has not said so; None when all have."""
+    return next((f"{name} is not done" for name in processes if not done.get(name)), None)
 
 
 class Workload(Protocol):
