@@ -138,10 +138,10 @@ class Folding(Generic[S]):
         self.seen = max(self.seen, self._needed().position)
         page = await self._pages.after(self.seen)
         if page.seen <= self.seen:
-            await self._landed()
+            await (self.settle() if self._changed else self._landed())
             return False
         self.seen = page.seen
-        if lazily and not page.rows:
+        if lazily and not page.rows and not (page.done and self._changed):
             return True
         if self.projection.inline:
             self._cache.clear()  # appends write states too

@@ -200,3 +200,15 @@ async def test_states_at_a_version_and_at_a_time(log: Log, store: Store) -> None
     assert (await states.at_version(Stream("order", "a"), 1)).cents == 1
     assert (await states.at_time(Stream("order", "a"), first.recorded_at)).cents in {1, 3}
     assert (await states.at_version(Stream("order", "a"), 2)).cents == 3
+
+
+async def test_what_is_folded_is_written_at_the_end_of_the_log_whatever_is_there(
+    log: Log, store: Store
+) -> None:
+    folding = Folding(log, BY_STREAM, store, "one", lease=30, batch=2, every=60)
+    await pay(log, "a", 1, 2, 4, 8)
+    await log.append(Write(Stream("order", "a"), [Noted(text="of another type")]))
+    assert await folding.take((await live_of(store, BY_STREAM)).generation) is not None
+    while await folding.step(lazily=True):
+        pass
+    assert (await States(log, BY_STREAM, store).state("order/a")).cents == 15
