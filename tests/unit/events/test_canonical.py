@@ -1,6 +1,8 @@
 """Canonical JSON: one value, one sequence of bytes; poison is refused, oddities survive."""
 
 import json
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any, Literal
@@ -134,3 +136,18 @@ def test_a_value_that_holds_itself_is_refused() -> None:
     endless.append(endless)
     with pytest.raises(PayloadRefused):
         encode_json(endless, "t")
+
+
+def test_what_is_kept_takes_no_more_memory_than_it_is_long() -> None:
+    """Of a process of its own, which has no free memory that would hide it."""
+    program = (
+        "from pathlib import Path\n"
+        "from headwater.events.canonical import encode_json\n"
+        "def taken(): return int(Path('/proc/self/statm').read_text().split()[1]) * 4096\n"
+        "values = [{'n': n, 'maybe': maybe} for n in range(10_000) for maybe in (None, n)]\n"
+        "before = taken()\n"
+        "kept = [encode_json(value, 'a value') for value in values]\n"
+        "print((taken() - before) // len(kept))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 500  # of about 25 bytes each
