@@ -79,7 +79,7 @@ def _dumps(value: Any, what: str) -> bytes:
 
 
 def _compact(data: bytes) -> bytes:
-    """A copy in memory of its own size: what orjson gives lies in a buffer of 4 KB or more for as long as it is kept."""
+    """A copy in memory of its own size: what orjson gives lies in a buffer of 4 KB or more while it is kept."""
     return b"%b" % data
 
 

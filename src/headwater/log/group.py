@@ -40,7 +40,7 @@ from headwater.log.port import BatchRefused, BatchRetry, BatchUnknown, Call, Out
 from headwater.log.prepare import Prepared
 
 _LARGE = 16
-_PASSES = 3
+_PASSES = 2
 Told = Sequence[tuple["Pending", Outcome]]
 Flush = Callable[[Sequence[Call]], Awaitable[Sequence[Outcome]]]
 

@@ -94,7 +94,7 @@ class Log:
             linger=self.options.linger,
             capacity=self.options.queue_bytes,
             random=random or Random(),
-            apart=getattr(backend, "apart", False),
+            apart=backend.apart,
         )
 
     async def __aenter__(self) -> Self:

@@ -62,6 +62,7 @@ class MemoryBackend:
     """A log that lives as long as this object: opening it again finds what was written."""
 
     name = "memory"
+    apart = False
 
     def __init__(self, *, clock: Clock | None = None, incarnation: UUID | None = None) -> None:
         self._clock = clock or SystemClock()

@@ -225,6 +225,8 @@ class Backend(Ownership, Protocol):
     """One log's storage."""
 
     name: str
+    apart: bool
+    """Whether it works beside this process, so that the two should not wait for each other in turns."""
 
     async def open(self) -> LogInfo: ...
     async def close(self) -> None: ...

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
+from collections.abc import Sequence
 
 import asyncpg
 import pytest
@@ -12,7 +14,7 @@ from headwater.events.clock import ManualClock
 from headwater.events.envelope import NewEvent, RawEvent, Stream
 from headwater.log.log import Log
 from headwater.log.memory import MemoryBackend
-from headwater.log.port import Query
+from headwater.log.port import Call, Outcome, Query
 from headwater.log.postgres.backend import PostgresBackend
 from headwater.log.postgres.connections import Access
 from headwater.log.side import CloseFence, OpenFence, Wake
@@ -102,3 +104,25 @@ async def test_an_append_is_synchronous_where_the_default_is_not(
     async with Log(PostgresBackend(postgres_database.worker_url)) as log:
         await log.append(Write(ORDER, [RawEvent("placed", 1)]))
     assert await admin.fetchval(seen) == 1
+
+
+async def test_callers_and_the_server_do_not_take_turns(postgres_database: Database) -> None:
+    """While the server writes the calls of one half of the callers, the other half hears of theirs and goes on."""
+    backend = PostgresBackend(postgres_database.worker_url)
+    append, sizes = backend.append, list[int]()
+
+    async def counted(shard: int, calls: Sequence[Call]) -> Sequence[Outcome]:
+        sizes.append(len(calls))
+        return await append(shard, calls)
+
+    backend.append = counted  # type: ignore[method-assign]
+    async with Log(backend) as log:
+
+        async def caller(name: str) -> None:
+            for version in range(5):
+                await log.append(Write(Stream("order", name), [RawEvent("placed", 1)], expect=version))
+
+        await asyncio.gather(*[caller(str(n)) for n in range(40)])
+    assert sizes[0] == 40
+    assert max(sizes[1:]) < 40
+    assert sum(sizes) == 200

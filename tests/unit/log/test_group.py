@@ -293,3 +293,32 @@ async def test_closing_without_patience_says_what_is_known_of_each_call() -> Non
     async with asyncio.timeout(5):
         await waiting
     assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_the_callers_of_a_large_batch_go_on_in_two_halves_while_a_database_that_is_apart_works() -> (
+    None
+):
+    """Each half's next calls are flushed while the other half hears: the two never wait for each other in turns."""
+    heard: list[str] = []
+    during: list[str] = []
+
+    async def beside(calls: Sequence[Call]) -> Sequence[Outcome]:
+        before = len(heard)
+        for _ in range(10):
+            await asyncio.sleep(0)
+        during.append("".join(heard[before:]))
+        return script.placed(calls)
+
+    callers = [chr(ord("A") + n) for n in range(20)]
+    script = Script(*[beside] * 7)
+    one = group(script, apart=True)
+
+    async def caller(name: str) -> None:
+        for _ in range(4):
+            assert isinstance(await one.submit(prepared(name), awaited=True), Placed)
+            heard.append(name)
+
+    await asyncio.gather(*[caller(name) for name in callers])
+    first, second = "".join(callers[:10]), "".join(callers[10:])
+    assert script.flushed == [first + second, *[first, second] * 3]
+    assert during == ["", *[second, first] * 3]

@@ -52,6 +52,7 @@ class PostgresBackend:
     """
 
     name: str = "postgres"
+    apart = True
 
     def __init__(
         self,

@@ -62,6 +62,7 @@ class SqliteBackend:
     """
 
     name = "sqlite"
+    apart = False
 
     def __init__(
         self,

@@ -46,6 +46,7 @@ class SimulatedBackend:
     """Another backend, through a wire and the weather."""
 
     name = "simulated"
+    apart = True
 
     def __init__(
         self,

@@ -83,6 +83,7 @@ class ElsewhereBackend:
     """Another backend, on a real loop."""
 
     name = "elsewhere"
+    apart = True
 
     def __init__(self, real: RealLoop, mine: Backend, survivor: Callable[[], Backend]) -> None:
         self._real, self._mine, self._survivor = real, mine, survivor
