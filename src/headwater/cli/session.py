@@ -82,19 +82,27 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 
 
 async def _until_stopped(work: Coroutine[Any, Any, T]) -> T:
+    loop = asyncio.get_running_loop()
     task = asyncio.ensure_future(work)
     stopped = False
 
     def stop() -> None:
         nonlocal stopped
         stopped = True
+        loop.set_exception_handler(_without_what_was_cut_off)
         task.cancel()
 
     with suppress(NotImplementedError):  # Windows
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop)
+        loop.add_signal_handler(signal.SIGTERM, stop)
     try:
         return await task
     except asyncio.CancelledError:
         if stopped:
             raise Stopped from None
         raise
+
+
+def _without_what_was_cut_off(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """A connection that is stopped while it is being made leaves a loss behind that nobody can wait for."""
+    if not isinstance(context.get("exception"), ConnectionError):
+        loop.default_exception_handler(context)

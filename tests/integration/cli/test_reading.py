@@ -5,6 +5,7 @@ import os
 import pty
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,33 @@ def test_sigterm_ends_quietly(shop: Command) -> None:
     process.terminate()
     out, err = process.communicate(timeout=20)
     assert (process.returncode, out, err) == (143, b"", b"")
+
+
+@pytest.mark.parametrize(("left", "said"), [("ConnectionError('lost')", b""), ("ValueError('odd')", b"odd")])
+def test_sigterm_ends_quietly_also_while_a_connection_is_made(left: str, said: bytes) -> None:
+    """Whoever drives the connection cannot hear of its loss any more; of anything else they are told."""
+    program = (
+        "import asyncio\n"
+        "from headwater.cli.session import run\n"
+        "async def work():\n"
+        "    print('ready', flush=True)\n"
+        "    try:\n"
+        "        await asyncio.sleep(60)\n"
+        "    finally:\n"
+        f"        asyncio.get_running_loop().create_future().set_exception({left})\n"
+        "try:\n"
+        "    run(work())\n"
+        "except BaseException as error:\n"
+        "    print(type(error).__name__)\n"
+    )
+    command = [sys.executable, "-c", program]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.terminate()
+    out, err = process.communicate(timeout=20)
+    assert (process.returncode, out) == (0, b"Stopped\n")
+    assert (said in err) if said else not err
 
 
 def test_a_closed_pipe_ends_quietly(command: Command) -> None:
