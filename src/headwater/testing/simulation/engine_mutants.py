@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from headwater.client.embedded import Embedded
+from headwater.engine import active as runs_in_memory
 from headwater.engine import remote, timers
 from headwater.engine.active import ActiveRun
 from headwater.engine.local import LocalSteps
@@ -125,6 +127,45 @@ def _apply_before_durable(finish: Any) -> Callable[..., Any]:
         active._go_on()
 
     return mutated
+
+
+# Held
+
+
+def _never_held(_: Any) -> Callable[..., Any]:
+    def mutated(_: Any) -> bool:
+        return False
+
+    return mutated
+
+
+# Starts
+
+
+def _forget_lost_starts(start: Any) -> Callable[..., Any]:
+    async def mutated(embedded: Any, *of: Any) -> Any:
+        engine = embedded._engine
+        if engine is not None:
+            embedded._engine = _NotAdopting(engine)
+        try:
+            return await start(embedded, *of)
+        finally:
+            embedded._engine = engine
+
+    return mutated
+
+
+class _NotAdopting:
+    """A worker that takes up nothing that it is not told to begin."""
+
+    def __init__(self, engine: Any) -> None:
+        self._engine = engine
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._engine, name)
+
+    def adopt(self, _: Any) -> None:
+        pass
 
 
 # Writes out
@@ -279,6 +320,16 @@ _ALL = (
         "timer-fires-cancelled",
         "a timer fires without its due row",
         (Patch(timers, "ClearDue", _fire_cancelled_timers),),
+    ),
+    Mutant(
+        "held-anew",
+        "a run that is held is replayed, and held again, when something arrives for it",
+        (Patch(runs_in_memory, "_is_held", _never_held),),
+    ),
+    Mutant(
+        "lost-start-forgotten",
+        "a start whose answer was lost is not looked for",
+        (Patch(Embedded, "_start_all", _forget_lost_starts),),
     ),
     Mutant("payload-unguarded", "a payload needs no open hook", (Patch(sending, "NeedKey", _need_no_key),)),
     Mutant("payload-wakes-nobody", "a payload leaves no mark", (Patch(sending, "Wake", _leave_no_mark),)),

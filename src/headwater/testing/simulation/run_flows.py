@@ -271,6 +271,7 @@ def _declare(app: Headwater, effects: Effects, edition: Callable[[], int]) -> No
     @app.workflow
     async def edited(n: int) -> list[int]:
         code = edition()
+        _ = app.hook(int, token=token_of(app.run_id))  # so that it can be sent to while it is held
         first = await work(0)
         await asyncio.sleep(pause(n, 1) + 0.1)
         return [first, await (other(1) if code else work(1)), await work(2, pause(n, 2))]

@@ -33,6 +33,9 @@ from headwater.worker import Worker
 
 T = TypeVar("T")
 _RESUMES: Final = 3
+_GIVEN_UP: Final = 0.1
+_LET_GO_ON: Final = 0.7
+_HOOKED: Final = {"patient", "inbox", "asking", "edited"}
 _NOT_TAKEN: Final = (HookNotFound, HookTooEarly, RunFinished, RunNotFound)
 
 
@@ -224,9 +227,7 @@ class ClientProgram:
     def _token(self) -> tuple[str, str | None]:
         if self._chance.random() < 0.2:
             return shared_token(self._chance.randrange(SHARED_TOKENS)), None
-        hooked = [
-            id for id, (kind, _) in sorted(self._mine.items()) if kind in {"patient", "inbox", "asking"}
-        ]
+        hooked = [id for id, (kind, _) in sorted(self._mine.items()) if kind in _HOOKED]
         id = self._chance.choice(hooked or [f"r{self._chance.randrange(self._runs)}"])
         return token_of(id), self._chance.choice((id, None))
 
@@ -308,15 +309,19 @@ class ClientProgram:
         self._over.add(id)
 
     async def _help(self, state: RunState) -> None:
-        """What a person does: let a held run go on, or give it up; answer where it asks. All of it once only."""
+        """What a person does: let a held run go on, or give it up, or leave it for now and answer where it asks.
+
+        Answers are given once only.
+        """
         if state.held is not None:
             resumed = self.node.disk.setdefault("resumed", {})
             resumed[state.run] = resumed.get(state.run, 0) + 1
             if state.held.reason == "stuck":
                 raise InvariantBroken("runs", "a run is stuck", run=state.run, message=state.held.message)
-            if resumed[state.run] > _RESUMES and state.held.reason == "diverged":
+            given_up = resumed[state.run] > _RESUMES and state.held.reason == "diverged"
+            if given_up or self._chance.random() < _GIVEN_UP:
                 await self._ask_to_end(state.run)
-            else:
+            elif self._chance.random() < _LET_GO_ON:
                 with suppress(Conflict, Trouble):
                     await self._client.resume(state.run)
         for hook in state.hooks.values():
