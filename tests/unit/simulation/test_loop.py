@@ -964,6 +964,17 @@ class TestPause:
         loop.run_until_complete(asyncio.sleep(2))
         assert said == ["ready", "due second", "due third"]
 
+    def test_a_shorter_pause_does_not_end_a_longer_one(self, loop: SimulationLoop) -> None:
+        """Else what was put off would come after what begins later: jobs of one thread out of their order."""
+        said: list[float] = []
+        with loop.process("a"):
+            loop.call_at(1, lambda: said.append(loop.time()))
+            loop.call_at(4, lambda: said.append(loop.time()))
+        loop.pause("a", 5)
+        loop.call_at(2, loop.pause, "a", 3)
+        loop.run_until_complete(asyncio.sleep(9))
+        assert said == [5, 5]
+
     def test_a_lease_expires_under_a_stalled_owner(self, loop: SimulationLoop) -> None:
         expired: list[float] = []
 

@@ -25,6 +25,7 @@ import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import TypeVar
@@ -75,12 +76,16 @@ class Lane:
             self._note(asyncio.get_running_loop().time() - started)
 
     async def _hand_over(self, job: Job[T], explain: Explain) -> T:
+        return await self._in_turn(partial(self._do_patiently, job, explain))
+
+    async def _in_turn(self, work: Callable[[], T]) -> T:
+        """In the thread, behind what it was handed before."""
         loop = asyncio.get_running_loop()
         if self._executor is None:
             self._executor = ThreadPoolExecutor(1, thread_name_prefix="headwater-sqlite")
         self._handed_over += 1
         started = loop.time()
-        done = loop.run_in_executor(self._executor, self._do_patiently, job, explain)
+        done = loop.run_in_executor(self._executor, work)
 
         def returned(done: asyncio.Future[T]) -> None:
             self._handed_over -= 1
@@ -132,13 +137,23 @@ class Lane:
         return True
 
     async def close(self) -> None:
-        """Close the connection behind the last job; the last connection of all removes the write-ahead log."""
-        if self._connection is not None and self._pid == os.getpid():
-            await self._hand_over(lambda connection: connection.close(), explain)
+        """Close the connection behind the last job, which may be opening it while nobody waits for it any more.
+
+        The last connection of all removes the write-ahead log.
+        """
+        if (self._handed_over or self._connection is not None) and self._pid == os.getpid():
+            await self._in_turn(self._close)
         self._connection = None
         if self._executor is not None:
             self._executor.shutdown()
             self._executor = None
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            try:
+                self._connection.close()
+            except FAILURES as error:
+                raise explain(error, self.path, self._connection.system_errno) from error
 
     def abandon(self) -> None:
         """Let go of the connection as the death of the process would: what it has not committed is rolled back."""

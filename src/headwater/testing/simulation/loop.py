@@ -554,10 +554,11 @@ class SimulationLoop(asyncio.AbstractEventLoop):
             await self.create_future()
 
     def pause(self, name: str, until: float) -> None:
-        """Stall a process like SIGSTOP: all that it would do waits until this time."""
+        """Stall a process like SIGSTOP: all that it would do waits until this time, or a later one that was said."""
         if not math.isfinite(until):
             raise ValueError("a pause needs a finite end; to stop a process for good, kill it")
-        self._named(name).paused_until = until
+        process = self._named(name)
+        process.paused_until = max(until, process.paused_until)
 
     def _named(self, name: str) -> Process:
         if name not in self._processes:
