@@ -19,7 +19,9 @@ EventId = NewType("EventId", UUID)
 
 _NAMESPACE = UUID("6f3c1c50-6d1c-5d5e-9a6b-0d9f0d6f7a11")
 _POOL = Struct(">128Q")
-_bare, _put = UUID.__new__, object.__setattr__
+_bare = UUID.__new__
+_set_int, _set_safe = UUID.__dict__["int"].__set__, UUID.__dict__["is_safe"].__set__
+_UNKNOWN = SafeUUID.unknown
 
 
 class Ids(Protocol):
@@ -44,8 +46,8 @@ class TimeOrderedIds:
             self._chances = list(_POOL.unpack(self._random(_POOL.size)))
         chance = self._chances.pop() >> 2
         made = _bare(UUID)  # what its constructor would check is so
-        _put(made, "int", (stamp >> 12) << 80 | (0x7000 | stamp & 0xFFF) << 64 | 1 << 63 | chance)
-        _put(made, "is_safe", SafeUUID.unknown)
+        _set_int(made, (stamp >> 12) << 80 | (0x7000 | stamp & 0xFFF) << 64 | 1 << 63 | chance)
+        _set_safe(made, _UNKNOWN)
         return EventId(made)
 
 

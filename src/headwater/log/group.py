@@ -33,7 +33,6 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from random import Random
-from uuid import UUID
 
 from headwater.errors import HeadwaterError, LogClosed, OutcomeUnknown
 from headwater.log.port import BatchRefused, BatchRetry, BatchUnknown, Call, Outcome, Placed
@@ -177,7 +176,7 @@ class GroupCommit:
         """The longest prefix of the queue that may go together."""
         batch: list[Pending] = []
         weight = 0
-        ids: set[UUID] = set()
+        ids: set[int] = set()
         changed: set[tuple[str, ...]] = set()
         shared: set[tuple[str, ...]] = set()
         while self._queue and len(batch) < self._max_calls:

