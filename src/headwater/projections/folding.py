@@ -68,11 +68,12 @@ class Folding(Generic[S]):
         cache: int = 50_000,
         every: float = 0.25,
         shows: bool = True,
+        ahead: bool = True,
     ) -> None:
         self._log, self.projection, self._store, self._holder = log, projection, store, holder
         self._lease_us, self._batch, self._cached = int(lease * 1_000_000), batch, cache
         self._clock, self._every, self._due = asyncio.get_running_loop().time, every, 0.0
-        self._pages = Pages(log.backend, Query(limit=batch, **self._filter()))
+        self._pages = Pages(log.backend, Query(limit=batch, **self._filter()), ahead=ahead)
         self._cache: dict[Key, Entry] = {}
         self._changed: dict[Key, Entry] = {}
         self._room = batch

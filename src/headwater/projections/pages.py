@@ -1,4 +1,7 @@
-"""The log in pages for a fold: the next one is read while this one is folded, and large events make small pages."""
+"""The log in pages for a fold: the next one is read while this one is folded, and large events make small pages.
+
+A fold that has time reads no page `ahead`: it is never at work twice at once, here and in the server.
+"""
 
 from __future__ import annotations
 
@@ -17,19 +20,19 @@ _BYTES: Final = 16 * 1024 * 1024
 class Pages:
     """Pages of one query."""
 
-    def __init__(self, backend: Backend, query: Query) -> None:
-        self._backend, self._query, self._limit = backend, query, query.limit
+    def __init__(self, backend: Backend, query: Query, *, ahead: bool = True) -> None:
+        self._backend, self._query, self._limit, self._reads_ahead = backend, query, query.limit, ahead
         self._ahead: asyncio.Task[Page] | None = None
         self._ahead_of = -1
 
     async def after(self, position: int) -> Page:
-        """The page after a position; the one behind it is then on its way."""
+        """The page after a position; the one behind it may then be on its way."""
         if self._ahead_of != position:
             await self.close()
         task, self._ahead, self._ahead_of = self._ahead, None, -1
         page = await (task or self._read(position))
         self._measure(page)
-        if not page.done:
+        if self._reads_ahead and not page.done:
             self._ahead, self._ahead_of = asyncio.create_task(self._read(page.seen)), page.seen
             await asyncio.sleep(0)  # so that it goes out before the caller folds
         return page

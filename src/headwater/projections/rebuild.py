@@ -84,7 +84,8 @@ async def _build(
 ) -> Compared:
     live = await live_of(store, projection)
     holder = f"{'rebuild' if keep else 'verify'}-{uuid4()}"
-    folding = Folding(log, projection, store, holder, lease=lease, every=lease / 3, shows=keep)
+    # without reading ahead: a tenth slower, but live appends lose a sixth of their rate meanwhile, and not a quarter
+    folding = Folding(log, projection, store, holder, lease=lease, every=lease / 3, shows=keep, ahead=False)
     version = projection.version if keep else _VERIFYING
     generation = await _begun(store, projection.name, version, live)
     ours = False
