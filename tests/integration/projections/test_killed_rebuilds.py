@@ -28,6 +28,7 @@ async def test_a_rebuild_that_is_killed_ten_times_finishes(log: Log, store: Stor
         while await folding.take(2) is None:
             await asyncio.sleep(0.001)
         await folding.step()
+        await folding.settle()
         assert folding.at is not None
         reached.append(folding.at.position)
         dying = asyncio.create_task(
@@ -37,8 +38,7 @@ async def test_a_rebuild_that_is_killed_ten_times_finishes(log: Log, store: Stor
         dying.cancel()
         with suppress(asyncio.CancelledError):
             await dying
-    assert reached == sorted(reached)
-    assert reached[-1] > reached[0]
+    assert reached == sorted(set(reached))
     await rebuild(log, BY_STREAM, store, lease=0.5)
     assert (await live_of(store, BY_STREAM)).generation == 2
     assert (await verify(log, BY_STREAM, store)).different == ()
