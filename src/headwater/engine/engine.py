@@ -26,7 +26,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -38,6 +37,7 @@ from uuid import uuid4
 from headwater.app import Headwater, Step, Workflow
 from headwater.engine.active import ActiveRun
 from headwater.engine.counting import Counts
+from headwater.engine.lingering import Lingering
 from headwater.engine.local import LocalSteps
 from headwater.engine.membership import Membership
 from headwater.engine.notes import StepNote
@@ -62,7 +62,6 @@ from headwater.workflows.execution import Execution
 
 LOGGER: Final = logging.getLogger("headwater.engine")
 _PAGE: Final = 100
-_LINGER: Final = 0.005
 _ALONE: Final = 3
 _RARELY: Final = 20
 Ended = Callable[[str, str, Event], None]
@@ -118,7 +117,7 @@ class Engine:
         self._timers = Timers(log, self.now_us, self._has_fired, min(1.0, options.lease / 4))
         self._attention = asyncio.Event()
         self._seen = 0
-        self._lingering: deque[tuple[float, ActiveRun]] = deque()
+        self._lingering = Lingering()
         self._to_fetch: dict[tuple[str, str], ActiveRun] = {}
         self._fetch_wanted = asyncio.Event()
         self._passing: set[asyncio.Task[None]] = set()
@@ -459,30 +458,7 @@ class Engine:
 
     def linger(self, active: ActiveRun) -> None:
         """Send what a run has to say in a moment, if nothing that is awaited has taken it along by then."""
-        if active.lingers:
-            return
-        active.lingers = True
-        loop = asyncio.get_running_loop()
-        if not self._lingering:
-            loop.call_later(_LINGER, self._look_at_lingering)
-        self._lingering.append((loop.time(), active))
-
-    def _look_at_lingering(self) -> None:
-        # A busy loop is late: steps that were begun before this timer was due may not have had their turn yet.
-        asyncio.get_running_loop().call_soon(
-            self._flush_lingering, asyncio.get_running_loop().time() - _LINGER
-        )
-
-    def _flush_lingering(self, until: float) -> None:
-        lingering = self._lingering
-        while lingering and lingering[0][0] <= until:
-            _, active = lingering.popleft()
-            active.lingers = False
-            if not active.gone:
-                active.flush()
-        if lingering:
-            loop = asyncio.get_running_loop()
-            loop.call_later(max(0.001, lingering[0][0] + _LINGER - loop.time()), self._look_at_lingering)
+        self._lingering.add(active)
 
     def fetch(self, active: ActiveRun) -> None:
         key = (active.stream.tenant, active.run_id)

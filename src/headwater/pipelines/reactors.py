@@ -27,9 +27,8 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple, TypeVar
 from uuid import uuid4
 
-import orjson
-
 from headwater.errors import CheckpointMoved, HeadwaterError
+from headwater.events.canonical import decode_json, encode_json
 from headwater.events.clock import to_us
 from headwater.events.envelope import Recorded, StoredRow, Stream
 from headwater.events.model import Event, type_name
@@ -266,7 +265,7 @@ class Reacting:
         given_up = tries >= reactor.attempts
         left = _Tries(tries, _NEVER if given_up else due)
         where = recorded.position
-        state = orjson.dumps(left._asdict())
+        state = encode_json(left._asdict(), self.name)
         again = NOT_ASKED if given_up else LATER
         return row._replace(position=where, parked=where, error=said(error), state=state, again=again)
 
@@ -292,4 +291,4 @@ class _Tries(NamedTuple):
 
     @classmethod
     def of(cls, row: StateRow) -> _Tries:
-        return cls(**orjson.loads(row.state)) if row.state else cls(0, 0)
+        return cls(**decode_json(row.state)) if row.state else cls(0, 0)

@@ -141,19 +141,14 @@ class Lane:
 
         The last connection of all removes the write-ahead log.
         """
-        if (self._handed_over or self._connection is not None) and self._pid == os.getpid():
-            await self._in_turn(self._close)
+        if self._handed_over and self._pid == os.getpid():
+            await self._in_turn(lambda: None)
+        if self._connection is not None and self._pid == os.getpid():
+            await self._hand_over(lambda connection: connection.close(), explain)
         self._connection = None
         if self._executor is not None:
             self._executor.shutdown()
             self._executor = None
-
-    def _close(self) -> None:
-        if self._connection is not None:
-            try:
-                self._connection.close()
-            except FAILURES as error:
-                raise explain(error, self.path, self._connection.system_errno) from error
 
     def abandon(self) -> None:
         """Let go of the connection as the death of the process would: what it has not committed is rolled back."""

@@ -32,7 +32,7 @@ from headwater.testing.simulation.workload import Node
 from headwater.worker import Worker
 
 T = TypeVar("T")
-_RESUMES: Final = 3
+_PATIENCE: Final = 3
 _GIVEN_UP: Final = 0.1
 _LET_GO_ON: Final = 0.7
 _HOOKED: Final = {"patient", "inbox", "asking", "edited"}
@@ -314,11 +314,11 @@ class ClientProgram:
         Answers are given once only.
         """
         if state.held is not None:
-            resumed = self.node.disk.setdefault("resumed", {})
-            resumed[state.run] = resumed.get(state.run, 0) + 1
+            met = self.node.disk.setdefault("met held", {})
+            met[state.run] = met.get(state.run, 0) + 1
             if state.held.reason == "stuck":
                 raise InvariantBroken("runs", "a run is stuck", run=state.run, message=state.held.message)
-            given_up = resumed[state.run] > _RESUMES and state.held.reason == "diverged"
+            given_up = met[state.run] > _PATIENCE and state.held.reason == "diverged"
             if given_up or self._chance.random() < _GIVEN_UP:
                 await self._ask_to_end(state.run)
             elif self._chance.random() < _LET_GO_ON:
