@@ -117,10 +117,13 @@ class Signature:
         args: list[Any] = []
         kwargs: dict[str, Any] = {}
         given = cast(dict[str, Any], plain or {})
+        payloads = self._types()[0]
+        if self._simple and given.keys() == payloads.keys():
+            return tuple([payload.load(given[name]) for name, payload in payloads.items()]), {}
         for name, parameter in self._signature.parameters.items():
             if name not in given:
                 continue
-            payload, value = self._types()[0][name], given[name]
+            payload, value = payloads[name], given[name]
             match parameter.kind:
                 case inspect.Parameter.VAR_POSITIONAL:
                     args += [payload.load(one) for one in value]

@@ -43,7 +43,8 @@ class LocalSteps:
                 return
         ended: run.StepCompleted | Committed | Exception
         while True:
-            await self._pause(note)
+            if note.retry_after is not None:
+                await self._pause(note)
             if self._log.full:
                 await self._log.room()
             if step.options.at_most_once or step.options.transaction:
@@ -54,7 +55,7 @@ class LocalSteps:
             if step.options.transaction:
                 ended = await self._transact(active, note, step, context)
             else:
-                ended = await self._runner.attempt(step, note.input, context)
+                ended = await self._runner.attempt(step, note.call, note.input, context)
             if isinstance(ended, Committed):
                 active.committed(note)
                 return
@@ -80,7 +81,7 @@ class LocalSteps:
     ) -> Committed | Exception:
         fence = Fence(rows.fence_key(active.run_id), active.epoch)
         return await attempt_in_transaction(
-            self._log, self._runner, step, note.input, context, active.stream, fence
+            self._log, self._runner, step, note.call, note.input, context, active.stream, fence
         )
 
 

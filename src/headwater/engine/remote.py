@@ -178,7 +178,7 @@ class QueuedSteps:
             key=f"{row.tenant}/{job['run']}/{job['call']}",
             traceparent=job.get("traceparent"),
         )
-        return await self._runner.attempt(step, job["input"], context)
+        return await self._runner.attempt(step, job["call"], job["input"], context)
 
     async def _read_created(self, row: TakenReady, job: dict[str, Any]) -> run.StepCreated:
         """What the run's stream says of a step whose row does not say it all."""

@@ -44,7 +44,7 @@ class StepRunner:
         self._counts = counts or Counts()
 
     async def attempt(
-        self, step: Step[..., Any], plain: Any, context: StepContext
+        self, step: Step[..., Any], call: int, plain: Any, context: StepContext
     ) -> run.StepCompleted | Exception:
         """Execute the body once. What it gives or raises is a value here; only cancellation goes through."""
         span = (
@@ -70,7 +70,6 @@ class StepRunner:
                 async with _limits(step, context):
                     result = await self._body(step, args, kwargs, context)
             output = step.signature.result.dump(result)
-            call = int(context.key.rpartition("/")[2])
             ended = run.StepCompleted(call=call, attempt=context.attempt, output=output)
             how = "completed"
         except asyncio.CancelledError:

@@ -37,6 +37,7 @@ async def attempt_in_transaction(
     log: Log,
     runner: StepRunner,
     step: Step[..., Any],
+    call: int,
     given: Any,
     context: StepContext,
     stream: Stream,
@@ -46,7 +47,7 @@ async def attempt_in_transaction(
     try:
         async with log.transaction() as transaction:
             context.transaction = transaction
-            ended = await runner.attempt(step, given, context)
+            ended = await runner.attempt(step, call, given, context)
             if isinstance(ended, Exception):
                 raise _RolledBack(ended)
             await transaction.append(Write(stream, [ended], expect=fence, rows=[Wake(fence.key)]))

@@ -182,7 +182,7 @@ class GroupCommit:
         while self._queue and len(batch) < self._max_calls:
             pending = self._queue[0]
             prepared = pending.prepared
-            rows = [((prepared.call.tenant, *name), exclusive) for name, exclusive in prepared.claims]
+            rows = prepared.claims
             if batch and (
                 weight + prepared.weight > self._max_bytes
                 or not ids.isdisjoint(prepared.ids)

@@ -268,10 +268,11 @@ def _weighed(call: Call, blobs: Blobs) -> Prepared:
             weight += _PER_EVENT + len(row.data or b"") + len(row.metadata or b"")
         for side in write.side:
             name, exclusive = claims(side)
+            name = call.tenant, *name
             weight += len(side.state) if isinstance(side, PutState) else 0
-            if exclusive and name[0] != "fence" and name in rows:
+            if exclusive and name[1] != "fence" and name in rows:
                 raise PayloadRefused(
-                    f"A call changes the {name[0]} row {side.key!r} twice. Say once what it should be."
+                    f"A call changes the {name[1]} row {side.key!r} twice. Say once what it should be."
                 )
             rows.add(name)
             named.append((name, exclusive))

@@ -46,10 +46,10 @@ class RunSummary(NamedTuple):
             data["workflow_version"],
             cast("RunStatus", row.status),
             from_us(row.at),
-            data["state"],
-            data["attributes"],
-            data["error"],
-            data["parent"],
+            data.get("state"),
+            data.get("attributes", {}),
+            data.get("error"),
+            data.get("parent"),
             (row.at, row.key),
         )
 
@@ -69,13 +69,14 @@ def entry(
     fields: dict[str, Any] = {
         "workflow_version": workflow_version,
         "state": state,
-        "attributes": dict(attributes or {}),
+        "attributes": dict(attributes) if attributes else None,
         "error": error and error[:_ERROR_LENGTH],
         "parent": parent,
     }
     if state is not None and len(encode_json(state, "state")) > _STATE_BYTES:
         fields["state"] = None
-    return PutEntry(LIST, run, workflow, status, encode_json(fields, "entry"))
+    said = {name: value for name, value in fields.items() if value is not None}
+    return PutEntry(LIST, run, workflow, status, encode_json(said, "entry"))
 
 
 def entry_of(state: RunState, status: RunStatus | None = None) -> PutEntry:
@@ -94,6 +95,8 @@ def entry_of(state: RunState, status: RunStatus | None = None) -> PutEntry:
 
 def check_attributes(attributes: Mapping[str, str]) -> None:
     """Refuse attributes that a list could not carry."""
+    if not attributes:
+        return
     for name, value in attributes.items():
         check_id("attribute name", name)
         check_id(f"attribute {name}", value)

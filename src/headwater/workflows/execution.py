@@ -147,6 +147,10 @@ class Execution:
 
     def _reaction(self, event: Event) -> Callable[[], object] | None:  # noqa: PLR0911, PLR0912 - one for each kind
         match event:
+            case run.StepCompleted(call=call):  # the commonest first
+                if waiting := self._steps.pop(call, None):
+                    future, step = waiting
+                    return lambda: _resolve(future, step.signature.result.load, event.output)
             case run.RunCreated():
                 self._input = event.input
             case run.RunStarted():
@@ -158,10 +162,6 @@ class Execution:
                         self.outcome = Outcome(run.RunCancelled(reason=event.reason))
                 elif not self._ending:
                     return self._root.cancel
-            case run.StepCompleted(call=call):
-                if waiting := self._steps.pop(call, None):
-                    future, step = waiting
-                    return lambda: _resolve(future, step.signature.result.load, event.output)
             case run.StepFailed(call=call):
                 if waiting := self._steps.pop(call, None):
                     future, error = waiting[0], rebuild(event.error)

@@ -15,6 +15,7 @@ from uuid import UUID, uuid4
 from headwater.events.envelope import EventRow, Stream
 from headwater.log.port import BatchRefused, BatchRetry, BatchUnknown, Call, Outcome, Placed, PreparedWrite
 from headwater.log.postgres.connections import Connections
+from headwater.log.postgres.parameters import sent, spelled
 from headwater.log.postgres.pooled import append_in_one_message
 from headwater.log.postgres.side import flat_rows
 from headwater.log.postgres.statements import queries
@@ -130,7 +131,7 @@ class Appender:
         self._turns: dict[int, asyncio.Lock] = {}
         self._tenants: set[str] = set()
         self._lost: dict[int, list[UUID]] = {}
-        self._sql = queries()["append"]
+        self._sql = spelled(queries()["append"])
 
     async def append(self, shard: int, calls: Sequence[Call]) -> list[Outcome]:
         """Write a batch; see `port` for what is raised when that fails as a whole."""
@@ -169,4 +170,4 @@ class Appender:
     async def _send(self, connection: Any, arguments: Sequence[Any]) -> Any:
         if self._connections.access.pooled:
             return await append_in_one_message(connection, arguments)
-        return await connection.fetchrow(self._sql, *arguments)
+        return await connection.fetchrow(self._sql, *sent(arguments))

@@ -12,6 +12,7 @@ from headwater.errors import LogUnavailable, NotSupported, OutcomeUnknown, Stora
 from headwater.log.port import DEFAULT_SHARD, Call
 from headwater.log.postgres.append import Batch
 from headwater.log.postgres.connections import Connections
+from headwater.log.postgres.parameters import sent, spelled
 from headwater.log.postgres.statements import queries
 from headwater.log.postgres.trouble import DRIVER_ERRORS, as_trouble, is_lost, sqlstate
 
@@ -28,9 +29,8 @@ async def enlist(connections: Connections, connection: Any, calls: Sequence[Call
     for call in calls:
         acting = connections.acting({call.tenant})
         try:
-            await connection.execute(
-                queries()["stage"], *Batch([call]).arguments(DEFAULT_SHARD, [call.tenant], acting)
-            )
+            arguments = sent(Batch([call]).arguments(DEFAULT_SHARD, [call.tenant], acting))
+            await connection.execute(spelled(queries()["stage"], len(arguments)), *arguments)
         except (*DRIVER_ERRORS, ValueError) as error:
             raise as_trouble(error) from error
 

@@ -11,34 +11,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 from uuid import UUID
 
-TYPES: Final = (
-    "smallint",
-    *["text[]"] * 3,
-    "bigint[]",
-    *["int[]"] * 2,
-    "bigint[]",
-    "boolean[]",
-    *["int[]"] * 3,
-    "uuid[]",
-    "text[]",
-    *["int[]"] * 2,
-    "bigint[]",
-    *["text[]"] * 6,
-    *["bytea[]"] * 4,
-    "int[]",
-    *["text[]"] * 4,
-    "bigint[]",
-    "int[]",
-    "bytea[]",
-    *["text[]"] * 3,
-    "boolean",
-    "text[]",
-    "uuid",
-    "uuid[]",
-)
+from headwater.log.postgres.parameters import TYPES
 
 
 async def append_in_one_message(connection: Any, arguments: Sequence[Any]) -> Sequence[Any]:

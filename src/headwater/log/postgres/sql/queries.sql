@@ -281,16 +281,12 @@ SELECT headwater.apply_side($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
 UPDATE headwater.log SET incarnation = $1
 
 -- name: append
--- A batch; see functions/20_append.sql.
-SELECT * FROM headwater.append(
-    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20,
-    $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37, $38, $39, $40, $41, $42)
+-- A batch; see functions/20_append.sql, and parameters.py.
+SELECT * FROM headwater.append({parameters})
 
 -- name: stage
 -- One call, into the program's own transaction; see functions/50_enlist.sql.
-SELECT headwater.stage(
-    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19,
-    $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37, $38, $39, $40)
+SELECT headwater.stage({parameters})
 
 -- name: leave_token
 -- At the end of a program's transaction that has written something: its id, and the token that will say that it committed.
