@@ -43,10 +43,8 @@ class LocalSteps:
                 return
         ended: run.StepCompleted | Committed | Exception
         while True:
-            if note.retry_after is not None:
+            if note.retry_after is not None or self._log.full:
                 await self._pause(note)
-            if self._log.full:
-                await self._log.room()
             if step.options.at_most_once or step.options.transaction:
                 await active.attempt_durably(note)
             else:
@@ -69,12 +67,13 @@ class LocalSteps:
             active.retry(note, verdict)
 
     async def _pause(self, note: StepNote) -> None:
-        """Until the time of the next attempt, by a clock that may be corrected meanwhile."""
+        """Until the time of the next attempt, by a clock that may be corrected meanwhile, and the log has room."""
         while note.retry_after is not None:
             left = (to_us(note.retry_after) - self._now_us()) / 1_000_000
             if left <= 0:
-                return
+                break
             await asyncio.sleep(min(left, _GLANCE))
+        await self._log.room()
 
     async def _transact(
         self, active: ActiveRun, note: StepNote, step: Step[..., Any], context: StepContext

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 from uuid import uuid4
 
 import asyncpg
@@ -27,7 +27,7 @@ async def test_the_server_gets_what_was_given(admin: asyncpg.Connection) -> None
     numbered = ", ".join([f"${n}" for n in range(1, len(TYPES) + 1)])
     columns = ", ".join([f"c{n} {type}" for n, type in enumerate(TYPES)])
     await admin.execute(
-        f"CREATE FUNCTION pg_temp.echo({', '.join(TYPES)}) RETURNS TABLE ({columns}) LANGUAGE sql"  # noqa: S608
+        f"CREATE FUNCTION pg_temp.echo({', '.join(TYPES)}) RETURNS TABLE ({columns}) LANGUAGE sql"
         f" AS 'SELECT {numbered}'"
     )
     for turn in range(5):
@@ -38,7 +38,7 @@ async def test_the_server_gets_what_was_given(admin: asyncpg.Connection) -> None
 
 
 def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, list | tuple) else value
+    return list(cast("list[Any]", value)) if isinstance(value, list | tuple) else value
 
 
 @pytest.mark.parametrize("column", [[""], ["a\x1fb"], ["\x1f", "b"]])

@@ -83,7 +83,7 @@ def _numbers(column: Sequence[int | None]) -> str:
 
 
 def _ids(column: Sequence[UUID]) -> str:
-    return f"{{{','.join(['%032x' % id.int for id in column])}}}"
+    return f"{{{','.join([f'{id.int:032x}' for id in column])}}}"
 
 
 _BY_TYPE: Final[dict[str, Callable[[Any], str]]] = {
