@@ -26,7 +26,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from contextvars import Context
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
+from functools import cached_property, partial
 from random import Random, SystemRandom
 from typing import Any, Final, TypeVar, cast
 from uuid import UUID
@@ -75,8 +75,6 @@ class Execution:
         self.loop: RunLoop = cast(Any, RunLoop)(self)  # a run's loop has no sockets, and says so when asked
         self.commands: list[Command] = []
         self.outcome: Outcome | None = None
-        self.random = Random(f"{tenant}/{run_id}")
-        self._ids = Random(f"ids {tenant}/{run_id}")
         self._chance = chance or SystemRandom()
         self._calls = 0
         self._recorded: dict[int, Event] = {}
@@ -92,6 +90,14 @@ class Execution:
         self._evictions = self._cancelled_us = 0
         self._begins = False
         self._known = self._delivered = self._said_last = 0
+
+    @cached_property
+    def random(self) -> Random:
+        return Random(f"{self.tenant}/{self.run_id}")
+
+    @cached_property
+    def _ids(self) -> Random:
+        return Random(f"ids {self.tenant}/{self.run_id}")
 
     # What the engine tells
 
