@@ -31,7 +31,6 @@ async def _fill(at: Site, runs: int) -> None:
             await hw.start_all({f"waiting-{made + n}": wait_after.bind(0) for n in range(count)})
             made += count
             await _let_go(hw)
-        await asyncio.sleep(0.5)  # the last releases are on their way
 
 
 async def _let_go(hw: Client) -> None:

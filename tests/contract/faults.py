@@ -10,7 +10,7 @@ from headwater.errors import HeadwaterError
 from headwater.events.envelope import StoredRow, Stream
 from headwater.log import rules
 from headwater.log.memory import MemoryBackend
-from headwater.log.port import BatchUnknown, Call, Claimed, Outcome, Page, Placed, Query, SnapshotRow
+from headwater.log.port import BatchUnknown, Call, Claimed, Outcome, Page, Placed, Query, Release, SnapshotRow
 from headwater.log.side import Fence, SideRow, Wake
 
 
@@ -128,9 +128,12 @@ class LostWakes(Altered):
 class ReleaseWhateverCame(MemoryBackend):
     """A release does not look whether there was a wake mark meanwhile."""
 
-    async def release(self, tenant: str, key: str, epoch: int, wakes: int) -> bool:
-        fence = self._rows.fenced.get((tenant, key))
-        return await super().release(tenant, key, epoch, fence.wakes if fence else wakes)
+    async def release(self, rows: Sequence[Release]) -> Sequence[bool]:
+        there = self._rows.fenced
+        blind = [
+            r._replace(wakes=there[r.tenant, r.key].wakes) if (r.tenant, r.key) in there else r for r in rows
+        ]
+        return await super().release(blind)
 
 
 class SideRowsOfRefusedCalls(MemoryBackend):

@@ -53,6 +53,7 @@ from headwater.events.envelope import Recorded, Stream
 from headwater.events.model import Event, type_name
 from headwater.log.log import Log
 from headwater.log.ownership import Taken
+from headwater.log.port import Release
 from headwater.log.write import Write
 from headwater.runs import events as run
 from headwater.runs import rows
@@ -120,6 +121,7 @@ class Engine:
         self._lingering = Lingering()
         self._to_fetch: dict[tuple[str, str], ActiveRun] = {}
         self._fetch_wanted = asyncio.Event()
+        self._letting_go: list[Release] = []
         self._passing: set[asyncio.Task[None]] = set()
         self._threads: ThreadPoolExecutor | None = None
         self._trials = 0
@@ -162,12 +164,17 @@ class Engine:
             self._loops.begin(name, work, f"The {name} loop failed and begins again")
 
     async def stop(self) -> None:
-        """Stop claiming, let what is under way end within the grace time, hand back the rest."""
+        """Stop claiming, let what is under way end within the grace time, hand back the rest.
+
+        Runs that only wait are let go of, not handed back: nobody need take them up.
+        """
         self._stopping = True
         loop = asyncio.get_running_loop()
         until = loop.time() + self.options.grace
-        while loop.time() < until and self._is_busy():  # noqa: ASYNC110
+        self._let_go_of_the_quiet()
+        while loop.time() < until and self._is_busy():
             await asyncio.sleep(0.02)
+            self._let_go_of_the_quiet()
         self._drop_all()
         self._loops.progress.clear()
         tasks = [*self._loops.tasks, *self._passing]
@@ -247,11 +254,19 @@ class Engine:
             if active.quiet:
                 self.runs.pop((tenant, run_id))
                 active.drop()
-                await self._release(active)
+                self._release(active)
+            await asyncio.sleep(0.01)
+        while self._letting_go:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
     def _is_busy(self) -> bool:
-        return self._queued.busy or any(active.busy for active in self.runs.values())
+        return (
+            self._queued.busy or bool(self._letting_go) or any(active.busy for active in self.runs.values())
+        )
+
+    def _let_go_of_the_quiet(self) -> None:
+        for active in list(self.runs.values()):
+            self._let_go_if_idle(active)
 
     def _drop_all(self) -> None:
         for active in list(self.runs.values()):
@@ -439,12 +454,24 @@ class Engine:
         """Leave memory, and let go of the run unless something has come for it."""
         if self.runs.pop((active.stream.tenant, active.run_id), None) is active:
             active.drop()
-            self._pass(self._release(active))
+            self._release(active)
 
-    async def _release(self, active: ActiveRun) -> None:
-        tenant, fence = active.stream.tenant, rows.fence_key(active.run_id)
-        if not await self.log.backend.release(tenant, fence, active.epoch, active.wakes):
-            self.poke()  # it was woken meanwhile: it is ours still, and taken up as such
+    def _release(self, active: ActiveRun) -> None:
+        """Let others have it: with all that is let go of meanwhile, and never more than one request at a time."""
+        fence = rows.fence_key(active.run_id)
+        self._letting_go.append(Release(active.stream.tenant, fence, active.epoch, active.wakes))
+        if len(self._letting_go) == 1:
+            self._pass(self._release_all())
+
+    async def _release_all(self) -> None:
+        try:
+            while batch := self._letting_go[:_PAGE]:
+                freed = await self.log.backend.release(batch)
+                del self._letting_go[: len(batch)]
+                if not all(freed):
+                    self.poke()  # one was woken meanwhile: it is ours still, and taken up as such
+        finally:
+            self._letting_go.clear()  # after a failure the worker leaves under its name, and gives back all
 
     async def _claim_anew(self, tenant: str, fence: str) -> None:
         """Own a run of ours under a new epoch, so that what is still on its way of the old one is refused."""
@@ -500,7 +527,7 @@ class Engine:
             del self.runs[key]
         active.drop()
         if error is None:
-            self._pass(self._release(active))
+            self._release(active)
         elif not isinstance(error, FenceLost | LogClosed):
             LOGGER.warning("Run %s leaves memory and is taken up anew: %s", active.run_id, error)
             self._pass(self._reclaim(active))

@@ -36,6 +36,7 @@ from headwater.log.port import (
     Query,
     ReadyRow,
     RebuildSide,
+    Release,
     Restored,
     SnapshotRow,
     Transaction,
@@ -170,11 +171,14 @@ class MemoryBackend:
                 claimed.append(Claimed(key, fence.epoch, fence.wakes))
         return claimed
 
-    async def release(self, tenant: str, key: str, epoch: int, wakes: int) -> bool:
-        fence = self._rows.fenced.get((tenant, key))
-        if fence is None or (fence.epoch, fence.wakes) != (epoch, wakes):
+    async def release(self, rows: Sequence[Release]) -> Sequence[bool]:
+        return [self._release(row) for row in rows]
+
+    def _release(self, row: Release) -> bool:
+        fence = self._rows.fenced.get((row.tenant, row.key))
+        if fence is None or (fence.epoch, fence.wakes) != (row.epoch, row.wakes):
             return False
-        fence.holder, fence.seen = None, wakes
+        fence.holder, fence.seen = None, row.wakes
         return True
 
     # Who owns what

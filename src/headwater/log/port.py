@@ -182,6 +182,15 @@ class Claimed(NamedTuple):
     wakes: int
 
 
+class Release(NamedTuple):
+    """A fence to let go of, if it is as it was: at this epoch, and not woken since."""
+
+    tenant: str
+    key: str
+    epoch: int
+    wakes: int
+
+
 class SnapshotRow(NamedTuple):
     """A fold cached at a version of a stream. `chain` is that event's, so that a foreign snapshot is seen."""
 
@@ -248,7 +257,7 @@ class Backend(Ownership, Protocol):
     async def find(self, tenant: str, ids: Sequence[UUID]) -> Sequence[StoredRow]: ...
 
     async def claim(self, tenant: str, keys: Sequence[str], holder: str) -> Sequence[Claimed]: ...
-    async def release(self, tenant: str, key: str, epoch: int, wakes: int) -> bool: ...
+    async def release(self, rows: Sequence[Release]) -> Sequence[bool]: ...
     async def keys(self, tenant: str, prefix: str = "", limit: int = 1000) -> Sequence[HeldKey]: ...
     async def fences(self, tenant: str, keys: Sequence[str]) -> Sequence[FenceRow]: ...
     async def due(

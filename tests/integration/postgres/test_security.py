@@ -11,7 +11,7 @@ import pytest
 from headwater.errors import NotSupported
 from headwater.events.envelope import RawEvent, Stream
 from headwater.log.log import Log
-from headwater.log.port import DEFAULT_SHARD, Query
+from headwater.log.port import DEFAULT_SHARD, Query, Release
 from headwater.log.postgres.backend import PostgresBackend
 from headwater.log.side import OpenFence, PutEntry, PutReady, PutState, SetDue, TakeKey
 from headwater.log.write import Write
@@ -68,7 +68,7 @@ async def test_the_servers_role_reads_and_writes_for_the_tenant_it_names(
         assert [r.tenant for r in await backend.due("ours")] == ["ours"]
         assert [r.tenant for r in await backend.ready("ours", "q")] == ["ours"]
         assert [c.epoch for c in await backend.claim("ours", ["f"], "w")] == [1]
-        assert await backend.release("ours", "f", 1, 0)
+        assert await backend.release([Release("ours", "f", 1, 0)]) == [True]
         async with served.transaction() as transaction:
             await transaction.append(Write(OURS, [RawEvent("sent", 1)]))
         assert await served.version(OURS) == 3

@@ -24,6 +24,7 @@ from headwater.log.port import (
     Query,
     ReadyRow,
     RebuildSide,
+    Release,
     Restored,
     SnapshotRow,
     Transaction,
@@ -134,8 +135,8 @@ class PostgresBackend:
     async def claim(self, tenant: str, keys: Sequence[str], holder: str) -> Sequence[Claimed]:
         return await self._rows.claim(tenant, keys, holder)
 
-    async def release(self, tenant: str, key: str, epoch: int, wakes: int) -> bool:
-        return await self._rows.release(tenant, key, epoch, wakes)
+    async def release(self, rows: Sequence[Release]) -> Sequence[bool]:
+        return await self._rows.release(rows)
 
     async def enrol(self, worker: WorkerRow) -> None:
         await self._owners.enrol(worker)

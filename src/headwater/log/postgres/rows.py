@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from headwater.events.envelope import Stream
-from headwater.log.port import Claimed, DueRow, FenceRow, HeldKey, ReadyRow, SnapshotRow
+from headwater.log.port import Claimed, DueRow, FenceRow, HeldKey, ReadyRow, Release, SnapshotRow
 from headwater.log.postgres.connections import Connections
 from headwater.log.postgres.statements import queries
 
@@ -34,11 +34,12 @@ class RowStore:
         sql = self._queries["claim"]
         return [Claimed(*row) for row in await self._connections.fetch_any(sql, acting, tenant, keys, holder)]
 
-    async def release(self, tenant: str, key: str, epoch: int, wakes: int) -> bool:
-        acting = self._connections.acting({tenant})
-        sql = self._queries["release"]
-        rows = await self._connections.fetch_any(sql, acting, tenant, key, epoch, wakes)
-        return bool(rows[0][0])
+    async def release(self, rows: Sequence[Release]) -> Sequence[bool]:
+        acting = self._connections.acting({row.tenant for row in rows})
+        columns = zip(*rows, strict=True)
+        freed = await self._connections.fetch_any(self._queries["release"], acting, *columns)
+        numbers = {row[0] for row in freed}
+        return [number in numbers for number in range(1, len(rows) + 1)]
 
     async def keys(self, tenant: str, prefix: str, limit: int) -> Sequence[HeldKey]:
         return [HeldKey(*row) for row in await self._fetch("keys", tenant, prefix, limit)]

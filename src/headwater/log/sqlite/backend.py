@@ -27,6 +27,7 @@ from headwater.log.port import (
     Query,
     ReadyRow,
     RebuildSide,
+    Release,
     Restored,
     SnapshotRow,
     Transaction,
@@ -212,8 +213,8 @@ class SqliteBackend:
     async def claim(self, tenant: str, keys: Sequence[str], holder: str) -> Sequence[Claimed]:
         return await self._write(lambda connection: Owners(connection).claim(tenant, keys, holder))
 
-    async def release(self, tenant: str, key: str, epoch: int, wakes: int) -> bool:
-        return await self._write(lambda connection: Owners(connection).release(tenant, key, epoch, wakes))
+    async def release(self, rows: Sequence[Release]) -> Sequence[bool]:
+        return await self._write(lambda connection: Owners(connection).release(rows))
 
     async def enrol(self, worker: WorkerRow) -> None:
         await self._write(lambda connection: Owners(connection).enrol(worker, self._clock.now_us()))

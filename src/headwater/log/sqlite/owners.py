@@ -14,7 +14,7 @@ from itertools import islice
 from typing import Any, Final, cast
 
 from headwater.log.ownership import EntryRow, Swept, Taken, TakenReady, Woken, WorkerRow
-from headwater.log.port import Claimed
+from headwater.log.port import Claimed, Release
 from headwater.log.sqlite.database import Database
 from headwater.log.sqlite.statements import statements
 
@@ -33,9 +33,9 @@ class Owners:
         claimed = (self._execute(SQL["claim"], (tenant, key, holder)).fetchall() for key in keys)
         return [Claimed(*row) for rows in claimed for row in rows]
 
-    def release(self, tenant: str, key: str, epoch: int, wakes: int) -> bool:
-        """Let a fence go if it is as it was given."""
-        return bool(self._execute(SQL["release"], (tenant, key, epoch, wakes)).fetchall())
+    def release(self, rows: Sequence[Release]) -> list[bool]:
+        """Let fences go that are as they were given; whether each was."""
+        return [bool(self._execute(SQL["release"], row).fetchall()) for row in rows]
 
     # Workers
 

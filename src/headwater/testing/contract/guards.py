@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from headwater.errors import FenceLost, HeadwaterError, KeyNotHeld, KeyTaken, RowGone, WrongVersion
 from headwater.events.clock import to_us
 from headwater.events.envelope import Stream
-from headwater.log.port import DueRow, HeldKey, ReadyRow
+from headwater.log.port import DueRow, HeldKey, ReadyRow, Release
 from headwater.log.side import (
     ClearDue,
     ClearReady,
@@ -206,15 +206,29 @@ class FencesContract:
             await log.append(write(ONE, OpenFence("f")))
             [first] = await log.backend.claim(TENANT, ["f"], "worker")
             await log.append(write(TWO, Wake("f")))
-            assert not await log.backend.release(TENANT, "f", first.epoch, first.wakes)
+            assert await log.backend.release([Release(TENANT, "f", first.epoch, first.wakes)]) == [False]
             assert await fence(log, "f") == fenced("f", 1, "worker", 1, 0)
-            assert not await log.backend.release(TENANT, "f", first.epoch - 1, 1)
-            assert await log.backend.release(TENANT, "f", first.epoch, 1)
+            assert await log.backend.release([Release(TENANT, "f", first.epoch - 1, 1)]) == [False]
+            assert await log.backend.release([Release(TENANT, "f", first.epoch, 1)]) == [True]
             assert await fence(log, "f") == fenced("f", 1, None, 1, 1)
             [second] = await log.backend.claim(TENANT, ["f"], "other")
             assert (second.epoch, second.wakes) == (2, 1)
-            assert not await log.backend.release(TENANT, "f", first.epoch, 1)
-            assert not await log.backend.release(TENANT, "nowhere", 0, 0)
+            assert await log.backend.release([Release(TENANT, "f", first.epoch, 1)]) == [False]
+            assert await log.backend.release([Release(TENANT, "nowhere", 0, 0)]) == [False]
+
+    @behaviour()
+    async def test_many_are_let_go_at_once_but_for_those_that_something_came_for(self, site: Site) -> None:
+        async with site.open() as log:
+            keys = [f"f{n}" for n in range(6)]
+            await log.append(write(ONE, *[OpenFence(key) for key in keys]))
+            for key in keys:
+                await log.backend.claim(TENANT, [key], "worker")
+            await log.backend.claim(TENANT, ["f1"], "other")
+            await log.append(write(TWO, Wake("f4")))
+            asked = [Release(TENANT, key, 1, 0) for key in reversed(keys)] + [Release("theirs", "f0", 1, 0)]
+            assert await log.backend.release(asked) == [True, False, True, True, False, True, False]
+            held = {row.key: row.holder for row in await log.backend.fences(TENANT, keys)}
+            assert held == {**dict.fromkeys(keys), "f1": "other", "f4": "worker"}
 
     @behaviour()
     async def test_side_rows_of_a_call_take_effect_in_their_order(self, site: Site) -> None:

@@ -17,7 +17,7 @@ from headwater.errors import Conflict, PayloadRefused
 from headwater.events.envelope import NewEvent, Stream
 from headwater.log.log import Log
 from headwater.log.ownership import WorkerRow
-from headwater.log.port import Claimed
+from headwater.log.port import Claimed, Release
 from headwater.log.side import (
     ClearDue,
     ClearReady,
@@ -169,8 +169,8 @@ class LogMachine(RuleBasedStateMachine):
     def release(self, key: str, behind: int) -> None:
         fence = self.model.fences.get(key)
         if fence:
-            release = self.log.backend.release(TENANT, key, fence.epoch, fence.wakes - behind)
-            assert self.run(release) == (not behind)
+            release = self.log.backend.release([Release(TENANT, key, fence.epoch, fence.wakes - behind)])
+            assert self.run(release) == [not behind]
             if not behind:
                 fence.holder, fence.seen = None, fence.wakes
 

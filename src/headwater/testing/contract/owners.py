@@ -12,6 +12,7 @@ from headwater.errors import FenceLost
 from headwater.events.envelope import Stream
 from headwater.log.log import Log
 from headwater.log.ownership import WorkerRow
+from headwater.log.port import Release
 from headwater.log.side import Fence, OpenFence, Wake
 from headwater.testing.contract.behaviour import behaviour
 from headwater.testing.contract.facts import ONE, TENANT, TWO, fence, fenced, refused, write
@@ -133,7 +134,7 @@ class OwnersContract:
             assert tuple(first) == (TENANT, "f", "paper", 1, 1, 0, 0)
             assert await fence(log, "f") == fenced("f", 1, "w1", 1, 1)._replace(label="paper")
             await log.append(write(TWO, Fence("f", 1)))
-            assert await log.backend.release(TENANT, "f", 1, 1)
+            assert await log.backend.release([Release(TENANT, "f", 1, 1)]) == [True]
             await wake(log, "f")
             [second] = await log.backend.take("w2", ["paper"], 10)
             assert (second.epoch, second.wakes) == (2, 2)
@@ -243,9 +244,9 @@ class OwnersContract:
             await wake(log, "f")
             [taken] = await log.backend.take("w", ["paper"], 1)
             await wake(log, "f")
-            assert not await log.backend.release(TENANT, "f", taken.epoch, taken.wakes)
+            assert await log.backend.release([Release(TENANT, "f", taken.epoch, taken.wakes)]) == [False]
             [woken] = await log.backend.woken("w")
-            assert await log.backend.release(TENANT, "f", woken.epoch, woken.wakes)
+            assert await log.backend.release([Release(TENANT, "f", woken.epoch, woken.wakes)]) == [True]
             assert await take(log, "other") == []
             await wake(log, "f")
             assert await take(log, "other") == ["f"]

@@ -8,6 +8,7 @@ from datetime import timedelta
 
 from headwater.errors import FenceLost, RowGone
 from headwater.log.log import Log
+from headwater.log.port import Release
 from headwater.log.side import ClearReady, Fence, OpenFence, PutReady, Trust, Wake
 from headwater.testing.contract.behaviour import behaviour
 from headwater.testing.contract.facts import ONE, TENANT, fence, fenced, refused, write
@@ -79,7 +80,7 @@ class SweepsContract:
             assert await fence(log, "f") == fenced("f", 2, None, 2, 1)._replace(label="paper")
             error = await refused(FenceLost, log, write(ONE, Fence("f", 1)))
             assert error.actual == 2
-            assert not await log.backend.release(TENANT, "f", 1, 1)
+            assert await log.backend.release([Release(TENANT, "f", 1, 1)]) == [False]
             [taken] = await log.backend.take("next", ["paper"], 1)
             assert (taken.key, taken.epoch, taken.wakes) == ("f", 3, 2)
 

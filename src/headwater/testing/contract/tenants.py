@@ -6,7 +6,7 @@ from random import Random
 
 from headwater.errors import HeadwaterError
 from headwater.events.envelope import Stream
-from headwater.log.port import SnapshotRow
+from headwater.log.port import Release, SnapshotRow
 from headwater.log.side import OpenFence, PutEntry, PutReady, SetDue, SideRow, TakeKey
 from headwater.log.write import Write
 from headwater.testing.contract.behaviour import behaviour
@@ -56,7 +56,7 @@ class TenantsContract:
             assert list(await backend.entries("theirs", "papers", keys=["p"])) == []
             assert len(await backend.entries(None, "papers")) == 1
             assert list(await backend.claim("theirs", ["f"], "thief")) == []
-            assert not await backend.release("theirs", "f", 0, 0)
+            assert await backend.release([Release("theirs", "f", 0, 0)]) == [False]
             assert (await backend.fences("ours", ["f"]))[0][2:4] == (0, None)
             assert len(await backend.due(None)) == len(await backend.ready(None, "q")) == 1
 

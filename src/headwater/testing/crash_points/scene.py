@@ -19,6 +19,7 @@ from headwater.errors import WrongVersion
 from headwater.events.envelope import NewEvent, RawEvent, Recorded, StoredRow, Stream
 from headwater.events.ids import derived_id
 from headwater.log.log import Log
+from headwater.log.port import Release
 from headwater.log.side import (
     ClearDue,
     ClearReady,
@@ -109,7 +110,7 @@ async def a_claim_and_a_fenced_append(scene: Scene) -> None:
     await scene.append(Write(ORDER, told(ORDER, "owned"), expect=fence, rows=[SetDue("timer", LATER)]))
     [again] = await backend.claim(TENANT, ["f"], "worker")
     scene.claimed(again.key, again.epoch)
-    assert await backend.release(TENANT, "f", again.epoch, again.wakes)
+    assert await backend.release([Release(TENANT, "f", again.epoch, again.wakes)]) == [True]
 
 
 async def a_large_payload(scene: Scene) -> None:

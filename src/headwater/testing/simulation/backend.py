@@ -28,6 +28,7 @@ from headwater.log.port import (
     Query,
     ReadyRow,
     RebuildSide,
+    Release,
     Restored,
     SnapshotRow,
     Transaction,
@@ -119,8 +120,8 @@ class SimulatedBackend:
     async def claim(self, tenant: str, keys: Sequence[str], holder: str) -> Sequence[Claimed]:
         return await self._answer("claimed", lambda: self.inner.claim(tenant, keys, holder))
 
-    async def release(self, tenant: str, key: str, epoch: int, wakes: int) -> bool:
-        return await self.ask(lambda: self.inner.release(tenant, key, epoch, wakes))
+    async def release(self, rows: Sequence[Release]) -> Sequence[bool]:
+        return await self.ask(lambda: self.inner.release(rows))
 
     async def enrol(self, worker: WorkerRow) -> None:
         await self._answer("enrolled", lambda: self.inner.enrol(worker))

@@ -32,6 +32,7 @@ from headwater.log.port import (
     Query,
     ReadyRow,
     RebuildSide,
+    Release,
     Restored,
     SnapshotRow,
     Transaction,
@@ -118,8 +119,8 @@ class ElsewhereBackend:
     async def claim(self, tenant: str, keys: Sequence[str], holder: str) -> Sequence[Claimed]:
         return self._real.run_now(self._there.claim(tenant, keys, holder))
 
-    async def release(self, tenant: str, key: str, epoch: int, wakes: int) -> bool:
-        return self._real.run_now(self._there.release(tenant, key, epoch, wakes))
+    async def release(self, rows: Sequence[Release]) -> Sequence[bool]:
+        return self._real.run_now(self._there.release(rows))
 
     async def enrol(self, worker: WorkerRow) -> None:
         self._real.run_now(self._there.enrol(worker))

@@ -14,7 +14,7 @@ from headwater.engine.membership import Membership
 from headwater.engine.outbox import Outbox
 from headwater.errors import FenceLost, KeyTaken, RowGone
 from headwater.log.memory import MemoryBackend
-from headwater.log.port import Call
+from headwater.log.port import Call, Release
 from headwater.log.side import ClearDue, ClearReady, Fence, GiveKey, SideRow
 from headwater.runs import creation, sending
 from headwater.runs import events as run
@@ -30,9 +30,9 @@ def _nothing(key: str) -> SideRow:
 
 
 def _release_blindly(_: Any) -> Callable[..., Any]:
-    async def mutated(backend: Any, tenant: str, key: str, epoch: int, _: int) -> bool:
-        fence = backend._rows.fenced.get((tenant, key))
-        if fence is None or fence.epoch != epoch:
+    def mutated(backend: Any, row: Release) -> bool:
+        fence = backend._rows.fenced.get((row.tenant, row.key))
+        if fence is None or fence.epoch != row.epoch:
             return False
         fence.holder, fence.seen = None, fence.wakes
         return True
@@ -250,7 +250,7 @@ _ALL = (
     Mutant(
         "released-blindly",
         "a run is let go though a mark has come",
-        (Patch(MemoryBackend, "release", _release_blindly),),
+        (Patch(MemoryBackend, "_release", _release_blindly),),
     ),
     Mutant(
         "no-fence",

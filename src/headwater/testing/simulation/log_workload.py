@@ -14,7 +14,7 @@ from headwater.events.clock import from_us
 from headwater.events.envelope import Stream
 from headwater.log.cursor import Cursor
 from headwater.log.log import Log, LogOptions
-from headwater.log.port import Claimed, Data, Placed
+from headwater.log.port import Claimed, Data, Placed, Release
 from headwater.log.prepare import Limits
 from headwater.log.side import GiveKey, OpenFence, TakeKey
 from headwater.log.write import ANY, Appended, Write
@@ -249,7 +249,7 @@ class Program:
             if not hurry:
                 await asyncio.sleep(self._chance.choice((0.0, 0.002, 0.3)) * self._pace)
         with suppress(LogUnavailable):
-            await self.log.backend.release("default", key, epoch, wakes)
+            await self.log.backend.release([Release("default", key, epoch, wakes)])
 
     async def _too_early(self) -> None:
         """A call that is refused, and then what would have let it in: it must not get in any more."""

@@ -127,7 +127,8 @@ SELECT b.hash, b.bytes FROM headwater.blobs b WHERE b.tenant = $1 AND b.hash = A
 SELECT key, epoch, wakes FROM headwater.claim($1, $2, $3, $4) ORDER BY key
 
 -- name: release
-SELECT headwater.release($1, $2, $3, $4, $5)
+-- Which of these fences were let go, by number.
+SELECT number FROM headwater.release($1, $2, $3, $4, $5)
 
 -- name: keys
 -- Keys that are held, by prefix.

@@ -21,17 +21,27 @@ BEGIN
 END
 $$;
 
--- Let go of a fence, unless it was claimed or woken since; whether that was so.
-CREATE OR REPLACE FUNCTION headwater.release(acting text[], of_tenant text, of_key text, at_epoch bigint, at_wakes bigint)
-    RETURNS boolean
+-- Let go of fences, but for those that were claimed or woken since; which were let go, by their numbers from 1.
+CREATE OR REPLACE FUNCTION headwater.release(
+    acting text[], tenants text[], of_keys text[], at_epochs bigint[], at_wakes bigint[]
+) RETURNS TABLE (number bigint)
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     IF acting IS NOT NULL THEN
         PERFORM headwater.act_for(acting);
     END IF;
-    UPDATE headwater.fences f SET holder = NULL, seen = f.wakes
-    WHERE f.tenant = of_tenant AND f.key = of_key AND f.epoch = at_epoch AND f.wakes = at_wakes;
-    RETURN FOUND;
+    RETURN QUERY
+        WITH given AS MATERIALIZED (
+            SELECT g.tenant COLLATE "C" AS tenant, g.key COLLATE "C" AS key, g.epoch, g.wakes, g.number
+            FROM unnest(tenants, of_keys, at_epochs, at_wakes) WITH ORDINALITY g(tenant, key, epoch, wakes, number)
+        ), mine AS MATERIALIZED (
+            SELECT f.tenant, f.key, g.number FROM headwater.fences f JOIN given g USING (tenant, key)
+            WHERE f.epoch = g.epoch AND f.wakes = g.wakes
+            ORDER BY f.tenant, f.key FOR NO KEY UPDATE OF f
+        )
+        UPDATE headwater.fences f SET holder = NULL, seen = f.wakes
+        FROM mine WHERE f.tenant = mine.tenant AND f.key = mine.key
+        RETURNING mine.number;
 END
 $$;
