@@ -166,15 +166,13 @@ class Engine:
     async def stop(self) -> None:
         """Stop claiming, let what is under way end within the grace time, hand back the rest.
 
-        Runs that only wait are let go of, not handed back: nobody need take them up.
+        Whoever comes next takes up what is handed back, so that code which does not fit a run is found out soon.
         """
         self._stopping = True
         loop = asyncio.get_running_loop()
         until = loop.time() + self.options.grace
-        self._let_go_of_the_quiet()
-        while loop.time() < until and self._is_busy():
+        while loop.time() < until and self._is_busy():  # noqa: ASYNC110
             await asyncio.sleep(0.02)
-            self._let_go_of_the_quiet()
         self._drop_all()
         self._loops.progress.clear()
         tasks = [*self._loops.tasks, *self._passing]
@@ -263,10 +261,6 @@ class Engine:
         return (
             self._queued.busy or bool(self._letting_go) or any(active.busy for active in self.runs.values())
         )
-
-    def _let_go_of_the_quiet(self) -> None:
-        for active in list(self.runs.values()):
-            self._let_go_if_idle(active)
 
     def _drop_all(self) -> None:
         for active in list(self.runs.values()):
