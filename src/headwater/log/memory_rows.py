@@ -125,6 +125,8 @@ class Rows:
 
     def apply(self, tenant: str, row: SideRow, now_us: int) -> None:  # noqa: PLR0912 - one for each kind
         match row:
+            case Fence() | NeedKey() | NeedReady() | PutState():  # the commonest first
+                pass
             case TakeKey(key, holder):
                 self.held[tenant, key] = holder
             case GiveKey(key, holder):
@@ -163,8 +165,6 @@ class Rows:
                 entry = self.entries.get((tenant, name, key))
                 first = entry.at if entry else now_us
                 self.entries[tenant, name, key] = EntryRow(tenant, name, key, label, status, first, data)
-            case NeedKey() | NeedReady() | Fence() | PutState():
-                pass
 
 
 def wake(fence: HeldFence, now_us: int) -> None:

@@ -99,7 +99,7 @@ def judge(calls: Sequence[Call], view: View, tail: Tail, now_us: int) -> Judgeme
     judgement = Judgement(Tail(tail.position, tail.chain, max(now_us, tail.recorded_at)))
     versions: dict[Stream, int] = {}
     for call in calls:
-        known = view.known(call.tenant, [row.event_id for write in call.writes for row in write.rows])
+        known = view.known(call.tenant, (row.event_id for write in call.writes for row in write.rows))
         judgement.outcomes.append(
             (_judge_ids(call, known) if known else None)
             or _refuse_guards(call, view)

@@ -59,6 +59,8 @@ class SideTables:
     def apply(self, tenant: str, row: SideRow, now_us: int) -> None:  # noqa: PLR0912 - one for each kind
         """What an accepted call's row does."""
         match row:
+            case Fence() | NeedKey() | NeedReady():  # guards, and the commonest first
+                pass
             case TakeKey(key, holder):
                 self._execute(SQL["take_key"], (tenant, key, holder))
             case GiveKey(key, holder):
@@ -87,8 +89,6 @@ class SideTables:
             case PutState(projection, fold, stream, version, state):
                 of = (tenant, projection, row.key, fold, version, state, stream.type, stream.id)
                 self._execute(SQL["put_state"], of)
-            case NeedKey() | NeedReady() | Fence():
-                pass
 
     def save_snapshot(self, row: SnapshotRow, keep: int) -> None:
         stream = (row.stream.tenant, row.stream.type, row.stream.id, row.name)
