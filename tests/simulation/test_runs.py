@@ -54,7 +54,8 @@ def find(mutant: str) -> bool:
     for seed in range(MOST):
         mode: Mode = "shuffled" if seed % 2 else "fifo"
         try:
-            simulate(Setup(seed, mode, workload="runs"), mutant=mutant, shorten=False)
+            setup = Setup(seed, mode, ENGINE_MUTANTS[mutant].storage, workload="runs")
+            simulate(setup, mutant=mutant, shorten=False)
         except SimulationFailure as failure:
             return f"--workload runs --mutant {mutant}" in failure.command
     return False

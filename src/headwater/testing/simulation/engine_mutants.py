@@ -7,15 +7,19 @@ from typing import Any
 
 from headwater.client.embedded import Embedded
 from headwater.engine import active as runs_in_memory
-from headwater.engine import remote, timers
+from headwater.engine import local, remote, timers
+from headwater.engine.actions import Action
 from headwater.engine.active import ActiveRun
 from headwater.engine.local import LocalSteps
 from headwater.engine.membership import Membership
 from headwater.engine.outbox import Outbox
+from headwater.engine.transactions import COMMITTED
 from headwater.errors import FenceLost, KeyTaken, RowGone
+from headwater.events.envelope import Stream
 from headwater.log.memory import MemoryBackend
 from headwater.log.port import Call, Release
-from headwater.log.side import ClearDue, ClearReady, Fence, GiveKey, SideRow
+from headwater.log.side import ClearDue, ClearReady, Fence, GiveKey, SideRow, Wake
+from headwater.log.write import Write
 from headwater.runs import creation, sending
 from headwater.runs import events as run
 from headwater.testing.simulation.backend import SimulatedBackend
@@ -246,6 +250,39 @@ def _end_any_claim(_: Any) -> Callable[..., Any]:
     return mutated
 
 
+def _store_another_result(write: Any) -> Callable[..., Any]:
+    def mutated(action: Any, ended: Any) -> Write:
+        made: Write = write(action, ended)
+        return Write(made.stream, made.events)
+
+    return mutated
+
+
+def _commit_what_failed(_: Any) -> Callable[..., Any]:
+    async def mutated(
+        log: Any, runner: Any, step: Any, call: int, given: Any, context: Any, stream: Stream, fence: Fence
+    ) -> Any:
+        async with log.transaction() as transaction:
+            context.transaction = transaction
+            ended = await runner.attempt(step, call, given, context)
+            if isinstance(ended, Exception):
+                return ended
+            await transaction.append(Write(stream, [ended], expect=fence, rows=[Wake(fence.key)]))
+        return COMMITTED
+
+    return mutated
+
+
+def _of_whatever_tenant(_: Any) -> Callable[..., Any]:
+    async def mutated(action: Any) -> Any:
+        async for recorded in action._log.read(stream_types=("action",)):
+            if recorded.stream.id == action._stream.id:
+                return recorded
+        return None
+
+    return mutated
+
+
 _ALL = (
     Mutant(
         "released-blindly",
@@ -337,6 +374,18 @@ _ALL = (
         "any-claim-ends",
         "a queued step's result is taken from whoever comes",
         (Patch(remote, "ClearReady", _end_any_claim),),
+    ),
+    Mutant("action-anew", "a key may have two results", (Patch(Action, "write", _store_another_result),)),
+    Mutant(
+        "action-of-another-tenant",
+        "a key's result is taken from whatever tenant has one",
+        (Patch(Action, "_first", _of_whatever_tenant),),
+    ),
+    Mutant(
+        "failure-committed",
+        "what a failed attempt wrote in its transaction is kept",
+        (Patch(local, "attempt_in_transaction", _commit_what_failed),),
+        storage="sqlite",
     ),
 )
 ENGINE_MUTANTS: Mapping[str, Mutant] = {mutant.name: mutant for mutant in _ALL}

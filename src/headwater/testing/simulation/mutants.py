@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 from uuid import uuid5
 
 from headwater.log import rules
@@ -44,6 +44,8 @@ class Mutant:
     name: str
     what: str
     patches: tuple[Patch, ...]
+    storage: Literal["memory", "sqlite"] = "memory"
+    """Where it shows."""
 
     @contextmanager
     def planted(self) -> Generator[None]:

@@ -16,6 +16,7 @@ from headwater.app.workflows import Workflow
 from headwater.errors import FatalError, HookConflictError, RetryableError, StepInterrupted
 from headwater.events.envelope import Stream
 from headwater.events.model import Event
+from headwater.log.write import Write
 
 QUEUE: Final = "q"
 SHARED_TOKENS: Final = 2
@@ -37,6 +38,7 @@ class Effect:
 
     key: str
     attempt: int
+    tenant: str
     run: str
     step: str
     number: int
@@ -50,7 +52,9 @@ class Effects:
 
     def happen(self, number: int) -> int:
         context: StepContext = current_step()
-        self.done.append(Effect(context.key, context.attempt, context.run, context.step, number))
+        self.done.append(
+            Effect(context.key, context.attempt, context.tenant, context.run, context.step, number)
+        )
         return len(self.done)
 
     def numbers(self, serials: Sequence[int]) -> list[int]:
@@ -64,6 +68,11 @@ def token_of(run: str) -> str:
 
 def shared_token(n: int) -> str:
     return f"shared {n % SHARED_TOKENS}"
+
+
+def shared_key(n: int) -> str:
+    """The key of an action that other runs use too."""
+    return f"shared {n % 2}"
 
 
 def pause(n: int, i: int) -> float:
@@ -134,6 +143,30 @@ def _declare(app: Headwater, effects: Effects, edition: Callable[[], int]) -> No
     def measure(number: int, text: str) -> int:
         serial = effects.happen(number)
         return serial if len(text) > LARGE else -len(text)
+
+    @app.step(retries=1, backoff=0.1)
+    async def post(number: int, seconds: float, failures: int = 0) -> int:
+        serial = effects.happen(number)
+        await asyncio.sleep(seconds)
+        if current_step().attempt <= failures:
+            raise ValueError("not yet")
+        return serial
+
+    @app.step(queue=QUEUE)
+    async def post_far(number: int, seconds: float) -> int:
+        serial = effects.happen(number)
+        await asyncio.sleep(seconds)
+        return serial
+
+    @app.step(transaction=True, retries=3, backoff=0.1)
+    async def book(number: int, seconds: float, failures: int) -> int:
+        serial, context = effects.happen(number), current_step()
+        booked = Stream("booked", context.run, context.tenant)
+        await context.transaction.append(Write(booked, [Said(number=serial)]))
+        await asyncio.sleep(seconds)
+        if context.attempt <= failures:
+            raise ValueError("not yet")
+        return serial
 
     @app.workflow
     async def line(n: int) -> list[int]:
@@ -269,15 +302,32 @@ def _declare(app: Headwater, effects: Effects, edition: Callable[[], int]) -> No
         return [await work(0)]
 
     @app.workflow
+    async def acting(n: int) -> list[int]:
+        mine, shared = app.run_id, shared_key(n)
+        done = [await app.actions.post(0, pause(n, 1), n % 2, idempotency_key=mine)]
+        again = app.actions.post(0, 0.0, idempotency_key=mine)  # known: the result above, and no effect
+        near = app.actions.post(10 + n % 2, pause(n, 2), idempotency_key=shared)
+        far = app.actions.post_far(20 + n % 2, pause(n, 3), idempotency_key=shared)
+        known, *done[1:] = await asyncio.gather(again, near, far)
+        return done if known == done[0] else [known, *done]
+
+    @app.workflow
+    async def booking(n: int) -> list[int]:
+        first = await book(0, 0.0, n % 2)
+        return [first, *await asyncio.gather(*[book(1 + i, pause(n, i), 0) for i in range(2)])]
+
+    @app.workflow
     async def edited(n: int) -> list[int]:
         code = edition()
         _ = app.hook(int, token=token_of(app.run_id))  # so that it can be sent to while it is held
         first = await work(0)
         await asyncio.sleep(pause(n, 1) + 0.1)
-        return [first, await (other(1) if code else work(1)), await work(2, pause(n, 2))]
+        second = await (other(1) if code else work(1))
+        await asyncio.sleep(pause(n, 3) + 0.2)  # who takes it up now may have other code
+        return [first, second, await work(2, pause(n, 2))]
 
 
-def expected(kind: str, n: int) -> list[list[int]] | None:  # noqa: PLR0911 - one for each kind
+def expected(kind: str, n: int) -> list[list[int]] | None:  # noqa: PLR0911, PLR0912 - one for each kind
     """What a run may return, in the numbers of its steps; None where that depends on what else happened."""
     match kind:
         case "line":
@@ -302,6 +352,10 @@ def expected(kind: str, n: int) -> list[list[int]] | None:  # noqa: PLR0911 - on
             return [[1, 0, 2]]
         case "leaving":
             return [[0]]
+        case "acting":
+            return [[0, 10 + n % 2, 20 + n % 2]]
+        case "booking":
+            return [[0, 1, 2]]
         case "edited":
             return [[0, 1, 2]]
         case _:

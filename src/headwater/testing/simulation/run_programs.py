@@ -105,9 +105,10 @@ class ClientProgram:
         pace: float,
         runs: int,
         kinds: Sequence[str],
+        tenant: str,
         embedded: EngineOptions | None,
     ) -> None:
-        self.node, self.flows, self.promises = node, flows, promises
+        self.node, self.flows, self.promises, self.tenant = node, flows, promises, tenant
         self._chance, self._operations, self._pace, self._runs = node.random, operations, pace, runs
         self._kinds = kinds
         self._mine: dict[str, tuple[str, int]] = node.disk.setdefault("mine", {})
@@ -122,7 +123,9 @@ class ClientProgram:
             await start_engine(worker)
             return worker
 
-        self._client = Client(flows.app, log=log, worker=embedded is not None, options=embedded, start=start)
+        self._client = Client(
+            flows.app, log=log, worker=embedded is not None, options=embedded, tenant=tenant, start=start
+        )
 
     async def run(self) -> None:
         async with self._client:
@@ -204,14 +207,14 @@ class ClientProgram:
             try:
                 await self._client.start(self.flows.kinds[kind].bind(n), id=id)
             except RunIdReused:
-                self.promises.refused.append((id, kind, n))
+                self.promises.refused.append(((self.tenant, id), kind, n))
             else:
                 self._have_started(id, kind, n)
 
         await self._insist(start)
 
     def _have_started(self, id: str, kind: str, n: int) -> None:
-        before = self.promises.started.setdefault(id, (kind, n))
+        before = self.promises.started.setdefault((self.tenant, id), (kind, n))
         if before != (kind, n):
             raise InvariantBroken("runs", "two different starts of one id succeeded", run=id, first=before)
 
@@ -235,12 +238,12 @@ class ClientProgram:
         token, run = self._token()
         key = self._chance.choice((None, f"k{self._chance.randrange(3)}"))
         number = next(self._numbers)
-        await self._send(Sending(token, number, key), run)
+        await self._send(Sending(self.tenant, token, number, key), run)
 
     async def _send_ten(self) -> None:
         """The same payload ten times at once."""
         token, run = self._token()
-        sending = Sending(token, next(self._numbers), f"ten {self._chance.randrange(100)}")
+        sending = Sending(self.tenant, token, next(self._numbers), f"ten {self._chance.randrange(100)}")
         for _ in range(10):
             self._go(self._send(sending, run))
 
@@ -274,7 +277,7 @@ class ClientProgram:
         async def cancel() -> None:
             with suppress(RunNotFound, RunFinished):
                 await self._client.cancel(id, "enough")
-                self.promises.cancelled.add(id)
+                self.promises.cancelled.add((self.tenant, id))
 
         await self._insist(cancel)
 
@@ -298,7 +301,7 @@ class ClientProgram:
             ended = await self._client.wait_for(id, None, seconds)
         except (TimeoutError, RunNotFound, RunHeldError, Trouble):
             return False
-        self.promises.results.append((id, ended))
+        self.promises.results.append(((self.tenant, id), ended))
         return True
 
     async def _see_to_its_end(self, id: str) -> None:
@@ -329,7 +332,7 @@ class ClientProgram:
                 key = f"last {state.run} {hook.call} {i}"
                 if key not in self._answered:
                     number = self._answered.setdefault(key, next(self._numbers))
-                    await self._send(Sending(hook.token, number, key), state.run)
+                    await self._send(Sending(self.tenant, hook.token, number, key), state.run)
 
     @property
     def _answered(self) -> dict[str, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from random import Random
+from typing import Final
 
 from headwater.engine.options import EngineOptions
 from headwater.log.log import Log, LogOptions
@@ -14,9 +15,12 @@ from headwater.testing.simulation.run_programs import ClientProgram, work
 from headwater.testing.simulation.run_promises import Promises
 from headwater.testing.simulation.workload import Node
 
+_ONE: Final = "default", "default"
+_TWO: Final = "default", "other"
+
 
 class RunWorkload:
-    """One to three workers and one or two clients; a client may embed a worker."""
+    """One to three workers and one or two clients, maybe of two tenants; a client may embed a worker."""
 
     def __init__(self, seed: int) -> None:
         chance = Random(f"run workload {seed}")
@@ -27,14 +31,15 @@ class RunWorkload:
         self._operations = chance.choice((4, 10, 24))
         self._runs = chance.choice((3, 8, 20))
         self._restarts = chance.choice((0.0, 0.0, 0.5, 4.0))
-        self._evict_every = chance.choice((0.0, 0.0, 0.03))
+        self._evict_every = chance.choice((0.0, 0.0, 0.03, 0.004))
         self._embedded = chance.random() < 0.4
+        edits = chance.random() < 0.3
         self._change = (chance.uniform(0, self.seconds), chance.uniform(0, 3.0))
         self._engine = EngineOptions(
             lease=chance.choice((1.0, 2.0)),
             poll=chance.choice((0.05, 0.25, 2.0)),
             runs=chance.choice((1, 2, 5, 100)),
-            idle=chance.choice((0.0, 0.0, 0.3, 30.0)),
+            idle=0.0 if edits else chance.choice((0.0, 0.0, 0.3, 30.0)),
             concurrency=chance.choice((1, 3)),
             grace=chance.choice((0.0, 0.3, 3.0)),
         )
@@ -46,8 +51,13 @@ class RunWorkload:
             close_patience=60.0,
         )
         self._flows = Flows(lambda: 0)
+        self._tenants = dict(zip(self._clients, chance.choice((_ONE, _TWO)), strict=False))
         kinds = sorted(self._flows.kinds)
         self._kinds = chance.sample(kinds, chance.choice((1, 2, 4, len(kinds))))
+        if (
+            edits
+        ):  # while the code changes, and runs that wait are replayed: much may go wrong with one that is held
+            self._kinds = ["edited", *self._kinds[:1]]
         self._promises = Promises()
         self._programs: dict[str, ClientProgram] = {}
         self._nodes: dict[str, Node] = {}
@@ -71,10 +81,15 @@ class RunWorkload:
                     operations=self._operations,
                     pace=self.seconds / self._operations,
                     runs=self._runs,
-                    kinds=self._kinds,
+                    kinds=self._kinds_on(node.world.setup.storage),
+                    tenant=self._tenants[node.name],
                     embedded=self._engine if self._embedded else None,
                 )
                 await program.run()
+
+    def _kinds_on(self, storage: str) -> list[str]:
+        """Memory has no transactions."""
+        return [kind for kind in self._kinds if kind != "booking" or storage != "memory"] or ["line"]
 
     def unfinished(self) -> str | None:
         for name in self.processes:
