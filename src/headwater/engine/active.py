@@ -80,6 +80,8 @@ class ActiveRun:
         self.idle_since = 0.0
         self.lingers = False
         self.gone = False
+        self.held = False
+        """It is being held, and this owner looks at nothing that comes any more: who takes it up next does."""
         self.span: Span | None = None
         self.fetching = 0
         """How often its stream is being read on."""
@@ -182,6 +184,12 @@ class ActiveRun:
                 self._inbox[version] = (event, recorded_us, False)
         self._advance()
 
+    def hear(self, wakes: int) -> None:
+        """There is something in the stream. A mark that came too late for this owner must not count as heard."""
+        if not self.held:
+            self.wakes = max(self.wakes, wakes)
+            self.host.fetch(self)
+
     def take_in(self, events: list[tuple[int, Event, int]]) -> None:
         """What was read on in the stream."""
         self.fetching -= 1
@@ -196,7 +204,9 @@ class ActiveRun:
                 else:
                     self._deliver(event, self.version + 1, recorded_us)
 
-        if not self.gone and self._guarded(deliver):
+        if self.held:
+            self._send()
+        elif not self.gone and self._guarded(deliver):
             if self._inbox:
                 self.host.fetch(self)
             self._go_on()
@@ -372,6 +382,7 @@ class ActiveRun:
     def hold(self, event: run.RunHeld) -> None:
         """Stop, and say why: a person has to look."""
         self._stop()
+        self.held = True
         self._outbox = Outbox(self.stream)
         self._outbox.add(event)
         self._outbox.show(self.notes, "held", event.message)

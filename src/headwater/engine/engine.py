@@ -239,8 +239,7 @@ class Engine:
             if active is None or active.epoch != there.epoch:
                 await self._claim_anew(stream.tenant, fence)
             else:  # it was taken up meanwhile, maybe from a history that ends before what woke it
-                active.wakes = max(active.wakes, there.wakes)
-                self.fetch(active)
+                active.hear(there.wakes)
 
     async def work_alone(self, tenant: str, run_id: str) -> None:
         """Take one suspect over, and work on it until it has ended or only waits. If it gets on, it is cleared."""
@@ -311,8 +310,7 @@ class Engine:
             if active is None or active.epoch != mark.epoch:
                 self.adopt(stream)
             else:
-                active.wakes = mark.wakes
-                self.fetch(active)
+                active.hear(mark.wakes)
         if taken:
             await self._load(taken)
 
@@ -462,8 +460,9 @@ class Engine:
             while batch := self._letting_go[:_PAGE]:
                 freed = await self.log.backend.release(batch)
                 del self._letting_go[: len(batch)]
-                if not all(freed):
-                    self.poke()  # one was woken meanwhile: it is ours still, and taken up as such
+                for row, done in zip(batch, freed, strict=True):
+                    if not done:  # something came for it, whose mark may have been seen: it is ours still
+                        self.adopt(rows.run_stream(rows.run_of_fence(row.key), row.tenant))
         finally:
             self._letting_go.clear()  # after a failure the worker leaves under its name, and gives back all
 

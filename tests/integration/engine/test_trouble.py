@@ -35,7 +35,7 @@ from headwater.log.open import backend_for
 from headwater.log.port import BatchUnknown, Call, Outcome
 from headwater.log.side import Wake
 from headwater.log.write import Write
-from headwater.runs.events import CancelRequested, register_run_events
+from headwater.runs.events import CancelRequested, register_run_events, registry_of
 from headwater.runs.rows import fence_key, run_stream
 from headwater.worker import start
 from tests.integration.engine.shop import app, approval, chat, fan, naps, nonsense, sleepy, sums, tidy
@@ -422,3 +422,45 @@ async def test_a_mark_is_not_forgotten_when_reading_on_fails(
         await hw.send("shaky", "yes")
         assert await run.result(20) == "yes"
         assert len(failed) == 2
+
+
+async def test_a_run_that_is_released_before_its_owner_knows_that_it_is_held_goes_on(
+    url: str, hw: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with working(url):
+        run = await hw.start(approval, "gate")
+        await until_the_token_is_there(hw, "gate")
+    changed, written, told = edited(), asyncio.Event(), asyncio.Event()
+    async with Log(backend_for(url), registry_of(changed)) as log:
+        append = log.backend.append
+
+        async def answered_late(shard: int, calls: Sequence[Call]) -> Sequence[Outcome]:
+            outcomes = await append(shard, calls)
+            if any(row.type == "run_held" for call in calls for write in call.writes for row in write.rows):
+                written.set()
+                await told.wait()
+            return outcomes
+
+        monkeypatch.setattr(log.backend, "append", answered_late)
+        async with changed.connect(log=log, worker=True):
+            await asyncio.wait_for(written.wait(), 20)
+            await hw.resume(run.id)
+            await until_seen(hw, run.id)
+            told.set()
+            async with asyncio.timeout(20):
+                while [e.type async for e in hw.log.stream(run_stream(run.id))].count("run_held") < 2:
+                    await asyncio.sleep(0.02)
+    async with working(url):
+        await hw.resume(run.id)
+        await hw.send("gate", "open")
+        assert await run.result(30) == "open"
+
+
+async def until_seen(hw: Client, run: str) -> None:
+    """Until the owner has seen all marks."""
+    async with asyncio.timeout(10):
+        while True:
+            [fence] = await hw.log.backend.fences("default", [fence_key(run)])
+            if fence.seen == fence.wakes:
+                return
+            await asyncio.sleep(0.01)
