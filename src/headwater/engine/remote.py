@@ -29,7 +29,7 @@ from headwater.errors import LogClosed, PayloadRefused, RowGone, StepError, Trou
 from headwater.events.canonical import decode_json, encode_json
 from headwater.events.model import Event
 from headwater.log.log import Log
-from headwater.log.ownership import TakenReady
+from headwater.log.ownership import HeldReady, TakenReady
 from headwater.log.side import ClearReady, NeedReady, PutReady, SideRow, Wake
 from headwater.log.write import Write
 from headwater.runs import events as run
@@ -38,7 +38,6 @@ from headwater.workflows.failures import describe
 
 LOGGER: Final = logging.getLogger("headwater.engine")
 _SLOW: Final = 0.1
-_MOST: Final = 10_000
 
 
 class QueuedSteps:
@@ -90,14 +89,12 @@ class QueuedSteps:
     async def look_after(self) -> None:
         """Cancel what was revoked or taken from us."""
         running = list(self._running.items())  # what is claimed while we read is not judged by what we read
-        for queue in {row.queue for _, row in running}:
-            there = await self._log.backend.ready(None, queue, _MOST)
-            if len(there) == _MOST:
-                continue  # ours may be among those that were not read
-            held = {(r.tenant, r.key): r.claim for r in there}
-            for task, row in running:
-                if row.queue == queue and held.get((row.tenant, row.key)) != row.claim:
-                    task.cancel()
+        if not running:
+            return
+        held = set(await self._log.backend.held_ready(self._worker()))
+        for task, row in running:
+            if HeldReady(row.tenant, row.queue, row.key, row.claim) not in held:
+                task.cancel()
 
     def _has_ended(self, task: asyncio.Task[None]) -> None:
         row = self._running.pop(task)

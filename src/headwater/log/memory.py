@@ -21,7 +21,7 @@ from headwater.events.digest import GENESIS
 from headwater.events.envelope import StoredRow, Stream
 from headwater.log import rules
 from headwater.log.memory_rows import KeptStates, Rows, in_order, matches, wake
-from headwater.log.ownership import EntryRow, Swept, Taken, TakenReady, Woken, WorkerRow
+from headwater.log.ownership import EntryRow, HeldReady, Swept, Taken, TakenReady, Woken, WorkerRow
 from headwater.log.port import (
     SCHEMA_VERSION,
     Call,
@@ -200,6 +200,10 @@ class MemoryBackend:
 
     async def held(self) -> Mapping[str, int]:
         return Counter(fence.holder for fence in self._rows.fenced.values() if fence.holder is not None)
+
+    async def held_ready(self, holder: str) -> Sequence[HeldReady]:
+        rows = self._rows.ready.values()
+        return [HeldReady(r.tenant, r.queue, r.key, r.claim) for r in rows if r.holder == holder]
 
     async def sweep(self, dead: Sequence[str] = (), left: Sequence[str] = ()) -> Swept:
         rows, now = self._rows, self._clock.now_us()

@@ -52,6 +52,15 @@ class Woken(NamedTuple):
     wakes: int
 
 
+class HeldReady(NamedTuple):
+    """A ready row that a worker holds."""
+
+    tenant: str
+    queue: str
+    key: str
+    claim: int
+
+
 class TakenReady(NamedTuple):
     """A ready row that was claimed."""
 
@@ -134,6 +143,10 @@ class Ownership(Protocol):
 
     async def take_ready(self, holder: str, wanted: Mapping[str, int]) -> Sequence[TakenReady]:
         """Claim rows that are due and that nobody holds: for each queue at most so many, in the queue's order."""
+        ...
+
+    async def held_ready(self, holder: str) -> Sequence[HeldReady]:
+        """The ready rows that a worker holds, with its claims."""
         ...
 
     async def entries(

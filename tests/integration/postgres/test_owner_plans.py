@@ -37,6 +37,8 @@ CALLS: dict[str, tuple[str, tuple[object, ...], int, int]] = {
     "take of nothing": ("take", ("w2", ["none"], 5, False, []), 0, 20),
     "woken": ("woken", ("w1", 5), 5, 150),
     "take_ready": ("take_ready", ("w2", ["q0", "q1", "none"], [3, 2, 1]), 5, 150),
+    "held_ready": ("held_ready", ("w2",), 0, 20),
+    "release": ("release", (None, ["default"] * 3, ["3", "6", "9"], [0, 0, 0], [0, 0, 0]), 2, 80),
     "sweep of nothing": ("sweep", ([], []), 1, 60),
     "entries": ("entries", (None, "runs", None, None, 2**63 - 1, "", 10), 10, 60),
     "entries of a status": ("entries", (None, "runs", None, ["failed"], 2**63 - 1, "", 10), 4, 40),

@@ -19,7 +19,7 @@ from headwater.events.envelope import RawEvent, Stream
 from headwater.log.log import Log
 from headwater.log.memory import MemoryBackend
 from headwater.log.ownership import EntryRow, WorkerRow
-from headwater.log.port import Backend
+from headwater.log.port import Backend, Release
 from headwater.log.postgres.backend import PostgresBackend
 from headwater.log.postgres.connections import Access
 from headwater.log.postgres.statements import queries
@@ -105,7 +105,7 @@ async def _outcome(log: Log, step: str, arguments: tuple[Any, ...], named: dict[
         found = await getattr(log.backend, step)(*arguments, **named)
     except HeadwaterError as error:
         return type(error), str(error)
-    return sorted(found) if step == "take_ready" else found
+    return sorted(found) if step in {"take_ready", "held_ready"} else found
 
 
 def _random_step(chance: random.Random) -> tuple[str, tuple[Any, ...], dict[str, Any]]:
@@ -149,7 +149,8 @@ def _random_step(chance: random.Random) -> tuple[str, tuple[Any, ...], dict[str,
         ("take_ready", (who, {"q": number, "r": 2}), {}),
         ("take_ready", (who, {"q": number, "r": 2}), {}),
         ("claim", (tenant, [key], who), {}),
-        ("release", (tenant, key, number, number), {}),
+        ("release", ([Release(tenant, k, number, number) for k in sorted({key, "a", "b"})],), {}),
+        ("held_ready", (who,), {}),
         ("entries", (chance.choice([None, tenant]), "runs"), {**page, "limit": number}),
         ("entries", (tenant, "runs"), {"keys": chance.choice([(key,), ("a", "b", "c")]), **page}),
     ]

@@ -73,6 +73,7 @@ PLANS = {
         "see": ["SEARCH hw_fences USING PRIMARY KEY (tenant=? AND key=?)"],
         "next_holder": ["SEARCH hw_fences USING COVERING INDEX hw_fences_held (holder>?)"],
         "next_ready_holder": ["SEARCH hw_ready USING COVERING INDEX hw_ready_held (holder>?)"],
+        "held_ready": ["SEARCH hw_ready USING INDEX hw_ready_held (holder=?)"],
         "held": ["SEARCH hw_fences USING COVERING INDEX hw_fences_held (holder>?)"],
         "count_held": ["SEARCH hw_fences USING COVERING INDEX hw_fences_held (holder=?)"],
         "free_held": ["SEARCH hw_fences USING INDEX hw_fences_held (holder=?)"],

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from uuid import UUID
 
 from headwater.events.envelope import StoredRow, Stream
-from headwater.log.ownership import EntryRow, Swept, Taken, TakenReady, Woken, WorkerRow
+from headwater.log.ownership import EntryRow, HeldReady, Swept, Taken, TakenReady, Woken, WorkerRow
 from headwater.log.port import (
     SCHEMA_VERSION,
     Call,
@@ -149,6 +149,9 @@ class PostgresBackend:
 
     async def held(self) -> Mapping[str, int]:
         return await self._owners.held()
+
+    async def held_ready(self, holder: str) -> Sequence[HeldReady]:
+        return await self._owners.held_ready(holder)
 
     async def sweep(self, dead: Sequence[str] = (), left: Sequence[str] = ()) -> Swept:
         return await self._owners.sweep(dead, left)

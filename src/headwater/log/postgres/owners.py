@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from headwater.log.ownership import EntryRow, Swept, Taken, TakenReady, Woken, WorkerRow
+from headwater.log.ownership import EntryRow, HeldReady, Swept, Taken, TakenReady, Woken, WorkerRow
 from headwater.log.postgres.connections import Connections
 from headwater.log.postgres.statements import queries
 
@@ -38,6 +38,10 @@ class Owners:
 
     async def held(self) -> Mapping[str, int]:
         return dict(await self._connections.fetch(self._queries["held"], tenant=None))
+
+    async def held_ready(self, holder: str) -> Sequence[HeldReady]:
+        rows = await self._connections.fetch(self._queries["held_ready"], holder, tenant=None)
+        return [HeldReady(*row) for row in rows]
 
     async def sweep(self, dead: Sequence[str], left: Sequence[str]) -> Swept:
         rows = await self._connections.fetch(self._queries["sweep"], list(dead), list(left), tenant=None)

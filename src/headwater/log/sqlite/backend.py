@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 from headwater.errors import LogClosed, NotSupported
 from headwater.events.clock import Clock, SystemClock
 from headwater.events.envelope import StoredRow, Stream
-from headwater.log.ownership import EntryRow, Swept, Taken, TakenReady, Woken, WorkerRow
+from headwater.log.ownership import EntryRow, HeldReady, Swept, Taken, TakenReady, Woken, WorkerRow
 from headwater.log.port import (
     DEFAULT_SHARD,
     SCHEMA_VERSION,
@@ -229,6 +229,9 @@ class SqliteBackend:
 
     async def held(self) -> Mapping[str, int]:
         return await self._read(lambda connection: Owners(connection).held())
+
+    async def held_ready(self, holder: str) -> Sequence[HeldReady]:
+        return await self._read(lambda connection: Owners(connection).held_ready(holder))
 
     async def sweep(self, dead: Sequence[str] = (), left: Sequence[str] = ()) -> Swept:
         return await self._write(

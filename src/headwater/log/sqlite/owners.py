@@ -13,7 +13,7 @@ from heapq import merge
 from itertools import islice
 from typing import Any, Final, cast
 
-from headwater.log.ownership import EntryRow, Swept, Taken, TakenReady, Woken, WorkerRow
+from headwater.log.ownership import EntryRow, HeldReady, Swept, Taken, TakenReady, Woken, WorkerRow
 from headwater.log.port import Claimed, Release
 from headwater.log.sqlite.database import Database
 from headwater.log.sqlite.statements import statements
@@ -50,6 +50,9 @@ class Owners:
 
     def held(self) -> dict[str, int]:
         return dict(self._execute(SQL["held"]))
+
+    def held_ready(self, holder: str) -> list[HeldReady]:
+        return [HeldReady(*row) for row in self._execute(SQL["held_ready"], (holder,))]
 
     def sweep(self, dead: Collection[str], left: Collection[str], now_us: int) -> Swept:
         """Free what is held by whoever is no worker, or is one no more."""

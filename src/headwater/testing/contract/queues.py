@@ -11,7 +11,7 @@ from headwater.events.envelope import Stream
 from headwater.log.log import Log
 from headwater.log.side import ClearReady, NeedReady, PutReady, WithdrawReady
 from headwater.testing.contract.behaviour import behaviour
-from headwater.testing.contract.facts import ONE, TENANT, refused, write
+from headwater.testing.contract.facts import ONE, TENANT, TWO, refused, write
 from headwater.testing.contract.guards import EARLY, LATE
 from headwater.testing.contract.owners import enrol
 from headwater.testing.contract.site import Site
@@ -63,6 +63,21 @@ class QueuesContract:
             assert sorted(row.queue for row in taken) == ["p", "q", "q", "q"]
             assert {row.holder for row in await log.backend.ready(TENANT, "s")} == {None}
             assert list(await log.backend.take_ready("w", {})) == []
+
+    @behaviour()
+    async def test_a_worker_is_told_what_it_holds(self, site: Site) -> None:
+        async with site.open() as log:
+            await enrol(log, "w", "other")
+            await log.append(
+                write(ONE, *[PutReady(queue, f"r{n}") for queue in ("p", "q") for n in range(3)])
+            )
+            assert list(await log.backend.held_ready("w")) == []
+            mine = await log.backend.take_ready("w", {"q": 2, "p": 1})
+            await take(log, "other", 1, "p")
+            held = {tuple(row) for row in await log.backend.held_ready("w")}
+            assert held == {(row.tenant, row.queue, row.key, row.claim) for row in mine}
+            await log.append(write(TWO, *[ClearReady(row.queue, row.key) for row in mine[1:]]))
+            assert [row.key for row in await log.backend.held_ready("w")] == [mine[0].key]
 
     @behaviour("clock")
     async def test_a_row_is_taken_when_it_is_due_and_not_before(self, site: Site) -> None:

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from headwater.errors import LogUnavailable, OutcomeUnknown, StorageFull, StorageRefused
 from headwater.events.envelope import StoredRow, Stream
-from headwater.log.ownership import EntryRow, Swept, Taken, TakenReady, Woken, WorkerRow
+from headwater.log.ownership import EntryRow, HeldReady, Swept, Taken, TakenReady, Woken, WorkerRow
 from headwater.log.port import (
     Backend,
     BatchRefused,
@@ -230,6 +230,9 @@ class SimulatedBackend:
 
     async def due(self, tenant: str | None, limit: int = 1000, *, by_now: bool = True) -> Sequence[DueRow]:
         return await self.ask(lambda: self.inner.due(tenant, limit, by_now=by_now))
+
+    async def held_ready(self, holder: str) -> Sequence[HeldReady]:
+        return await self.ask(lambda: self.inner.held_ready(holder))
 
     async def ready(self, tenant: str | None, queue: str, limit: int = 1000) -> Sequence[ReadyRow]:
         return await self.ask(lambda: self.inner.ready(tenant, queue, limit))

@@ -16,7 +16,7 @@ from uuid import UUID
 
 from headwater.errors import NotSupported
 from headwater.events.envelope import StoredRow, Stream
-from headwater.log.ownership import EntryRow, Swept, Taken, TakenReady, Woken, WorkerRow
+from headwater.log.ownership import EntryRow, HeldReady, Swept, Taken, TakenReady, Woken, WorkerRow
 from headwater.log.port import (
     Backend,
     Call,
@@ -236,6 +236,9 @@ class ElsewhereBackend:
 
     async def due(self, tenant: str | None, limit: int = 1000, *, by_now: bool = True) -> Sequence[DueRow]:
         return self._real.run_now(self._there.due(tenant, limit, by_now=by_now))
+
+    async def held_ready(self, holder: str) -> Sequence[HeldReady]:
+        return self._real.run_now(self._there.held_ready(holder))
 
     async def ready(self, tenant: str | None, queue: str, limit: int = 1000) -> Sequence[ReadyRow]:
         return self._real.run_now(self._there.ready(tenant, queue, limit))

@@ -226,6 +226,9 @@ SELECT w.id, w.place, w.lease_us, w.data, w.enrolled_at, w.beat_at FROM headwate
 -- name: held
 SELECT f.holder, count(*) FROM headwater.fences f WHERE f.holder IS NOT NULL GROUP BY f.holder
 
+-- name: held_ready
+SELECT r.tenant, r.queue, r.key, r.claim FROM headwater.ready r WHERE r.holder = $1
+
 -- name: sweep
 -- Free what the dead and the gone hold; see functions/60_owners.sql for this and the next three.
 SELECT workers, fences, ready FROM headwater.sweep($1, $2)

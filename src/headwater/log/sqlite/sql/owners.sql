@@ -19,6 +19,9 @@ SELECT id, place, lease_us, data, enrolled_at, beat_at FROM hw_workers ORDER BY 
 -- name: held
 SELECT holder, count(*) FROM hw_fences WHERE holder IS NOT NULL GROUP BY holder;
 
+-- name: held_ready
+SELECT tenant, queue, key, claim FROM hw_ready WHERE holder = ?1;
+
 -- name: worker
 SELECT id FROM hw_workers WHERE id = ?1;
 

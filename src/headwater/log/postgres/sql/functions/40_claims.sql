@@ -26,6 +26,8 @@ CREATE OR REPLACE FUNCTION headwater.release(
     acting text[], tenants text[], of_keys text[], at_epochs bigint[], at_wakes bigint[]
 ) RETURNS TABLE (number bigint)
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+    SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off
+    SET plan_cache_mode = force_generic_plan SET jit = off
 AS $$
 BEGIN
     IF acting IS NOT NULL THEN
