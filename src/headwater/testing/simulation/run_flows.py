@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from random import Random
 from typing import Any, ClassVar, Final, Literal
 
 from headwater.app import Headwater, StepContext, current_step
@@ -137,7 +138,8 @@ def _declare(app: Headwater, effects: Effects, edition: Callable[[], int]) -> No
 
     @app.step
     async def write(number: int, size: int) -> str:
-        return f"{effects.happen(number)} " + "x" * size
+        serial = effects.happen(number)
+        return f"{serial} {Random(serial).randbytes(size).hex()}"  # too large for a row, also compressed
 
     @app.step
     def measure(number: int, text: str) -> int:
