@@ -11,7 +11,7 @@ Why it is right.
   costs a poll.
 - Each time that a run is taken up it is under an epoch of its own, claimed before its history is read. So of two that
   were taken up here by mistake, only the later can write, and it has read what the earlier wrote.
-- A run is let go only if no mark has come since the last that was seen, in one conditional statement.
+- A run is let go only if no mark has come since the last that its owner has looked at (see `letting_go`).
 - No tenant keeps another's runs out (see `shares`), and nothing is claimed or begun while too much waits to be written.
 - The worker's own death is not its business: if it finds itself swept away (it was stopped past its lease), it drops
   all that it holds and begins anew under another name. Until it notices, its writes are refused by their epochs.
@@ -37,6 +37,7 @@ from uuid import uuid4
 from headwater.app import Headwater, Step, Workflow
 from headwater.engine.active import ActiveRun
 from headwater.engine.counting import Counts
+from headwater.engine.letting_go import LettingGo
 from headwater.engine.lingering import Lingering
 from headwater.engine.local import LocalSteps
 from headwater.engine.membership import Membership
@@ -53,7 +54,6 @@ from headwater.events.envelope import Recorded, Stream
 from headwater.events.model import Event, type_name
 from headwater.log.log import Log
 from headwater.log.ownership import Taken
-from headwater.log.port import Release
 from headwater.log.write import Write
 from headwater.runs import events as run
 from headwater.runs import rows
@@ -121,7 +121,7 @@ class Engine:
         self._lingering = Lingering()
         self._to_fetch: dict[tuple[str, str], ActiveRun] = {}
         self._fetch_wanted = asyncio.Event()
-        self._letting_go: list[Release] = []
+        self._letting_go = LettingGo(log, self._pass, self.adopt)
         self._passing: set[asyncio.Task[None]] = set()
         self._threads: ThreadPoolExecutor | None = None
         self._trials = 0
@@ -251,15 +251,13 @@ class Engine:
             if active.quiet:
                 self.runs.pop((tenant, run_id))
                 active.drop()
-                self._release(active)
+                self._letting_go.add(active)
             await asyncio.sleep(0.01)
-        while self._letting_go:  # noqa: ASYNC110
+        while self._letting_go.busy:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
     def _is_busy(self) -> bool:
-        return (
-            self._queued.busy or bool(self._letting_go) or any(active.busy for active in self.runs.values())
-        )
+        return self._queued.busy or self._letting_go.busy or any(active.busy for active in self.runs.values())
 
     def _drop_all(self) -> None:
         for active in list(self.runs.values()):
@@ -446,25 +444,7 @@ class Engine:
         """Leave memory, and let go of the run unless something has come for it."""
         if self.runs.pop((active.stream.tenant, active.run_id), None) is active:
             active.drop()
-            self._release(active)
-
-    def _release(self, active: ActiveRun) -> None:
-        """Let others have it: with all that is let go of meanwhile, and never more than one request at a time."""
-        fence = rows.fence_key(active.run_id)
-        self._letting_go.append(Release(active.stream.tenant, fence, active.epoch, active.wakes))
-        if len(self._letting_go) == 1:
-            self._pass(self._release_all())
-
-    async def _release_all(self) -> None:
-        try:
-            while batch := self._letting_go[:_PAGE]:
-                freed = await self.log.backend.release(batch)
-                del self._letting_go[: len(batch)]
-                for row, done in zip(batch, freed, strict=True):
-                    if not done:  # something came for it, whose mark may have been seen: it is ours still
-                        self.adopt(rows.run_stream(rows.run_of_fence(row.key), row.tenant))
-        finally:
-            self._letting_go.clear()  # after a failure the worker leaves under its name, and gives back all
+            self._letting_go.add(active)
 
     async def _claim_anew(self, tenant: str, fence: str) -> None:
         """Own a run of ours under a new epoch, so that what is still on its way of the old one is refused."""
@@ -520,7 +500,7 @@ class Engine:
             del self.runs[key]
         active.drop()
         if error is None:
-            self._release(active)
+            self._letting_go.add(active)
         elif not isinstance(error, FenceLost | LogClosed):
             LOGGER.warning("Run %s leaves memory and is taken up anew: %s", active.run_id, error)
             self._pass(self._reclaim(active))
