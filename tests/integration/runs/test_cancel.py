@@ -7,6 +7,7 @@ import pytest
 
 from headwater.errors import FenceLost, RunFinished, RunNotFound, RunNotHeld
 from headwater.log.log import Log
+from headwater.log.port import Release
 from headwater.runs.creation import NewRun
 from headwater.runs.events import (
     ChildStarted,
@@ -32,7 +33,7 @@ async def types(runs: Runs, run: str = "r") -> list[str]:
 
 async def let_go(log: Log, run: str = "r") -> None:
     [fence] = await log.backend.fences("default", [fence_key(run)])
-    assert await log.backend.release("default", fence.key, fence.epoch, fence.wakes)
+    assert await log.backend.release([Release("default", fence.key, fence.epoch, fence.wakes)]) == [True]
 
 
 async def test_a_pending_run_that_nobody_owns_is_cancelled_at_once(runs: Runs, log: Log) -> None:
